@@ -1,2 +1,74 @@
+# Everything a person or a machine does here. `make help` tells it apart.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEEDS ?= 60
+FIRST_SEED ?= 1
+ARGS ?=
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The virtual environment is made once and again whenever pyproject.toml changes.
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "raftmesh needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## make the virtual environment
+
+.PHONY: demo
+demo: setup ## a 3-replica cluster, two services behind real Envoys, and traffic through them
+	$(BIN)/raftmesh up $(ARGS)
+
+.PHONY: demo-script
+demo-script: setup ## the same, unattended: exits 0 when the whole story holds
+	$(BIN)/raftmesh up --script $(ARGS)
+
+.PHONY: test
+test: check test-fast sim judges conformance test-process demo-script ## everything, fast parts first
+
+.PHONY: test-fast
+test-fast: setup ## pure code and in-process tests
+	$(BIN)/python -m pytest -m 'not process and not envoy and not sim and not compose' --ignore tests/conformance $(ARGS)
+
+.PHONY: test-process
+test-process: setup ## real processes and real Envoys
+	$(BIN)/python -m pytest -m 'process or envoy' $(ARGS)
+
+.PHONY: conformance
+conformance: setup ## replay Kuma's cases [SUITE=name]; RAFTMESH_CONFORMANCE names their folder
+	$(BIN)/python -m pytest tests/conformance -s $(if $(SUITE),-k $(SUITE)) $(ARGS)
+
+.PHONY: sim
+sim: setup ## simulated clusters under faults: SEEDS=n FIRST_SEED=k
+	$(BIN)/python -m chaos.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+.PHONY: judges
+judges: setup ## deliberately broken builds, each of which the simulation must catch
+	$(BIN)/python -m chaos.sim judges
+
+.PHONY: check
+check: setup ## format, lint, types, one-way imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## measure: [NAME=writes]; results also in bench/results/
+	$(BIN)/python -m bench $(NAME)
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis run bench/results
