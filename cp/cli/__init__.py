@@ -1,0 +1,46 @@
+"""`raftmesh`: one command, each subcommand in a file of its own.
+
+A command module has `register(commands)`, which adds its parser and sets `handler`, a
+function of the parsed arguments that returns the exit status. Only the module that is
+asked for is imported, so `raftmesh version` does not wait for gRPC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+# name on the command line -> module; a new command is one line here
+COMMANDS: tuple[tuple[str, str], ...] = (
+    ("cp", "cp.cli.run"),
+    ("dp", "cp.cli.dp"),
+    ("cert", "cp.cli.cert"),
+    ("version", "cp.cli.version"),
+)
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands, or of the one named `only`."""
+    parser = argparse.ArgumentParser(prog="raftmesh", description="A service mesh that needs no database.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in dict.fromkeys(m for name, m in COMMANDS if only in (None, name)):
+        importlib.import_module(module).register(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Errors of input are one line on stderr, status 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known = {name for name, _ in COMMANDS}
+    first = arguments[0] if arguments and arguments[0] in known else None
+    parsed = build_parser(first).parse_args(arguments)
+    try:
+        return int(parsed.handler(parsed) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `raftmesh get … | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
