@@ -261,7 +261,7 @@ class Raft(Section, frozen=True):
     peers: tuple[str, ...] = ()
     tls_dir: str = ""
     embedded: Literal["auto", "always", "never"] = "auto"
-    election_timeout: Annotated[float, Meta(ge=0.1, le=60, extra={"duration": True})] = 1.0
+    election_timeout: Annotated[float, Meta(ge=0.1, le=60, extra={"duration": True})] = 0.5
 
 
 class Config(Section, frozen=True):

@@ -1,0 +1,168 @@
+"""From the bytes of a request to one document: limits first, then syntax with its position.
+
+JSON is the language of the API, YAML is taken as well, since every example is written in
+it. What cannot travel further is refused here with its reason: nesting without end, YAML
+aliases that expand without end, numbers and texts that JSON cannot carry.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import yaml
+from aiohttp import web
+
+from cp.api.problems import Problem, bad_request
+from cp.limits import BODY_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX
+
+TITLE = "Could not process a resource"
+_YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
+# curl says x-www-form-urlencoded unless told otherwise; the body decides, not curl's guess.
+_JSON_TYPES = ("application/json", "application/octet-stream", "application/x-www-form-urlencoded")
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML that stays within JSON's types: a time stamp remains the text it was written as."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The request's body as one JSON object. Raises Problem (400, 413, 415)."""
+    documents = await read_documents(request, limit=BODY_BYTES_MAX)
+    if len(documents) != 1:
+        raise bad_request(f"expected one document, found {len(documents)}", TITLE)
+    document = documents[0]
+    if not isinstance(document, dict):
+        raise bad_request(f"expected an object, found {_kind(document)}", TITLE)
+    return document
+
+
+async def read_documents(request: web.Request, limit: int) -> list[Any]:
+    """The documents of the body: one of JSON, any number of YAML. Raises Problem."""
+    is_yaml = _is_yaml(request)
+    raw = await _read(request, limit)
+    documents = _parse_yaml(raw) if is_yaml else [_parse_json(raw)]
+    for document in documents:
+        check_document(document)
+    return documents
+
+
+def _is_yaml(request: web.Request) -> bool:
+    if "Content-Type" not in request.headers:
+        return False
+    kind = request.content_type.lower()
+    if kind in _YAML_TYPES:
+        return True
+    if kind in _JSON_TYPES or kind.endswith("+json"):
+        return False
+    raise Problem(
+        415,
+        "Unsupported Media Type",
+        f"{kind!r} is not understood; send application/json or application/yaml",
+    )
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    too_large = Problem(413, "Request Entity Too Large", f"the body is larger than {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    if request.headers.get("Content-Encoding", "identity") not in ("identity", ""):
+        raise Problem(415, "Unsupported Media Type", "compressed bodies are not understood")
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > limit:
+            raise too_large
+    if not raw.strip():
+        raise bad_request("the body is empty", TITLE)
+    return bytes(raw)
+
+
+def _parse_json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise bad_request(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", TITLE
+        ) from error
+
+
+def _parse_yaml(raw: bytes) -> list[Any]:
+    try:
+        text = raw.decode()
+        _check_yaml_depth(text)
+        return [document for document in yaml.load_all(text, _Loader) if document is not None]
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body is not UTF-8 text: byte {error.start}", TITLE) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise bad_request(f"the body is not YAML: {error.problem or error.context}{where}", TITLE) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise bad_request(f"the body is not YAML: {' '.join(str(error).split())[:200]}", TITLE) from error
+
+
+def _check_yaml_depth(text: str) -> None:
+    """Before anything is built: the C composer recurses, and overflows its stack on `[[[[…`."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DOCUMENT_DEPTH_MAX:
+                raise bad_request(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels", TITLE)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def check_document(document: Any) -> None:
+    """Refuse what is no JSON value or has no end. Raises Problem."""
+    nodes = 0
+    pending = [(document, 0)]
+    while pending:
+        value, depth = pending.pop()
+        nodes += 1
+        if depth > DOCUMENT_DEPTH_MAX:
+            raise bad_request(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels", TITLE)
+        if nodes > DOCUMENT_NODES_MAX:
+            raise bad_request(f"the document has more than {DOCUMENT_NODES_MAX} values", TITLE)
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise bad_request(f"the key {str(key)[:80]!r} is not a text; put it in quotes", TITLE)
+                _check_text(key)
+            pending += [(child, depth + 1) for child in value.values()]
+        elif isinstance(value, list):
+            pending += [(child, depth + 1) for child in value]
+        else:
+            _check_scalar(value)
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise bad_request(f"the number {value} cannot be represented in JSON", TITLE)
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise bad_request("a whole number is larger than 64 bits", TITLE)
+    elif value is not None:
+        raise bad_request(f"a value of type {type(value).__name__} cannot be represented in JSON", TITLE)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise bad_request(f"a text holds half a character (at {error.start})", TITLE) from error
+
+
+def _kind(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,50 @@
+"""Every limit of the control-plane process, with its reason."""
+
+from __future__ import annotations
+
+MIB = 1 << 20
+
+# --- requests -----------------------------------------------------------------------------
+# One resource: what the store takes as one value (raftstore.limits.VALUE_BYTES_MAX).
+BODY_BYTES_MAX = 1 * MIB
+# A transaction of many documents: what the store takes as one transaction.
+TRANSACTION_BYTES_MAX = 8 * MIB
+TRANSACTION_DOCUMENTS_MAX = 1_000  # each may add guards; the store allows 2,000 of them
+# No kind nests deeper than about 20; beyond 64 only an attack does.
+DOCUMENT_DEPTH_MAX = 64
+# YAML aliases may name one node many times: count what it would expand to.
+DOCUMENT_NODES_MAX = 200_000
+# Kuma's: the default page and the largest one.
+PAGE_SIZE_DEFAULT = 100
+PAGE_SIZE_MAX = 1_000
+# What raftstore accepts as request id and as short texts.
+REQUEST_ID_BYTES_MAX = 128
+REASON_BYTES_MAX = 512
+
+# --- time ---------------------------------------------------------------------------------
+# How long a read waits for an index that this replica does not have yet; longer than an
+# election, shorter than the patience of a client.
+INDEX_WAIT_S = 5.0
+WRITE_TIMEOUT_S = 5.0
+# A guard that failed because somebody else wrote in between: look again, decide again.
+WRITE_RACES_MAX = 10
+# Kuma: 5 s, ten minutes for what must exist after a start; here until it is done.
+DEFAULTS_RETRY_S = 1.0
+
+# --- watching and history -----------------------------------------------------------------
+# Commits kept in a worker with the view after each: structure is shared, so one costs
+# about its own changes. Enough for a rollback of an hour of busy operation.
+HISTORY_COMMITS_MAX = 20_000
+HISTORY_BYTES_MAX = 128 * MIB
+# A watcher this far behind is dropped; it resumes from its last index.
+WATCH_BACKLOG_COMMITS_MAX = 10_000
+WATCH_BOOKMARK_S = 10.0
+WATCHES_MAX = 1_000
+
+# --- processes ----------------------------------------------------------------------------
+RESTART_BACKOFF_S_MIN = 0.2
+RESTART_BACKOFF_S_MAX = 10.0
+# A worker that ran this long was healthy: the back-off begins anew.
+HEALTHY_AFTER_S = 30.0
+STOP_TIMEOUT_S = 10.0
+FEED_RETRY_S_MAX = 2.0
