@@ -67,3 +67,22 @@ class Corrupt(StoreError):
 
 class DataDirInUse(StoreError):
     """Another process holds the data directory's lock."""
+
+
+class DiskFull(StoreError):
+    """No space for the log. What was buffered is kept; writing again resumes when space returns."""
+
+    status = 507
+    retry = True
+
+
+class DiskFailed(StoreError):
+    """The disk refused a write or a sync for a reason that retrying cannot mend; the process must end.
+
+    After a failed fsync the kernel may have dropped the dirty pages and call the next
+    fsync a success ("fsyncgate", PostgreSQL 2018), so nothing may be acknowledged any more.
+    """
+
+
+class WrongDataDir(StoreError):
+    """The directory or segment belongs to another cluster or node, or to a newer format."""

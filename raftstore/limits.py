@@ -1,0 +1,58 @@
+"""Every limit of the store, with its reason. Beyond one: a clear error, and nothing lost."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- what a client may ask ---------------------------------------------------------------
+# A mesh resource is a few KiB; a large certificate bundle or a generated route table is tens.
+VALUE_BYTES_MAX = 1 * MIB
+# Names become Envoy resource names and URL path segments; Kuma allows 253.
+KEY_PART_BYTES_MAX = 512
+# `apply -f` of a whole mesh in one transaction; a watcher must hold it in memory as one Commit.
+TXN_WRITES_MAX = 2_000
+TXN_GUARDS_MAX = 2_000
+TXN_BYTES_MAX = 8 * MIB
+# actor, cause, via: shown in histories and audits, so short text.
+TEXT_BYTES_MAX = 1 * KIB
+REQUEST_ID_BYTES_MAX = 128
+
+# --- what travels and is stored ----------------------------------------------------------
+# One Raft entry carries many transactions; larger entries delay heartbeats behind them.
+BATCH_TXNS_MAX = 1_000
+BATCH_BYTES_MAX = 16 * MIB
+# A log record holds one batch and a few numbers.
+WAL_RECORD_BYTES_MAX = 32 * MIB
+# Large enough that a rotation is rare, small enough that dropping old ones frees space soon.
+WAL_SEGMENT_BYTES = 64 * MIB
+
+# --- memory of request ids (exactly once) ------------------------------------------------
+# A retry later than this, in log time, or after so many newer requests, is a new request.
+REQUESTS_REMEMBERED_MAX = 100_000
+REQUESTS_REMEMBERED_MS = 10 * 60 * 1000
+
+# --- the feed ----------------------------------------------------------------------------
+# Commits kept so that a watcher that was away resumes without a snapshot.
+FEED_COMMITS_MAX = 50_000
+FEED_BYTES_MAX = 256 * MIB
+FEED_AGE_MS_MAX = 60 * 60 * 1000
+FEED_BOOKMARK_S = 10.0
+# Records per chunk of a snapshot: about 1 ms of work on the loop.
+SNAPSHOT_CHUNK_RECORDS = 500
+SNAPSHOT_CHUNK_BYTES_MAX = 64 * MIB
+
+# --- between replicas --------------------------------------------------------------------
+# Before a peer has said who it is, it may cost us next to nothing.
+HELLO_BYTES_MAX = 4 * KIB
+HANDSHAKES_MAX = 64
+HANDSHAKE_S = 5.0
+# The largest entry alone in its message, or a full batch and the entry that exceeded it.
+PEER_FRAME_BYTES_MAX = 2 * BATCH_BYTES_MAX + MIB
+# Several of the largest frames; a peer with more unread is stuck, and Raft will send again.
+PEER_BACKLOG_BYTES_MAX = 128 * MIB
+# A cut network is noticed after SILENCE_S at the latest, and tried again every second or so.
+PING_S = 0.5
+SILENCE_S = 3.0
+REDIAL_S_MIN = 0.05
+REDIAL_S_MAX = 1.0

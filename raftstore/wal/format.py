@@ -1,0 +1,177 @@
+"""The log's on-disk format: what a segment's bytes mean. Pure functions, no I/O.
+
+    segment = header, batch*
+    batch   = sync record, record*            one batch is one write and one fdatasync
+    record  = u32 length | u32 CRC32C(type, payload) | u8 type | payload
+    header  = "RMWAL" | u8 version | u16 length | u32 CRC32C(body) | body (msgpack)
+
+Integers are little-endian; length counts the payload alone; payloads are msgpack.
+
+Each batch starts with a *sync record*: its number (epoch) and its size in bytes. A
+batch is written only after the batch before it was fdatasynced, so finding epoch n+1
+proves that all of epoch n had reached the disk; and a batch that is shorter than it
+says was never acknowledged. That is what lets recovery tell a torn write, which is
+harmless, from rot, which is not (recovery.py). etcd's WAL makes the same distinction
+by looking for zeroed sectors (server/wal/decoder.go, isTornEntry).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import google_crc32c
+import msgpack
+
+from raftstore.errors import WrongDataDir
+from raftstore.limits import WAL_RECORD_BYTES_MAX
+
+MAGIC = b"RMWAL"
+FORMAT_VERSION = 1
+SECTOR_BYTES = 512
+
+_HEAD = struct.Struct("<5sBHI")
+_RECORD = struct.Struct("<IIB")
+_SYNC = struct.Struct("<8sQQ")
+_SYNC_MARK = b"\xf5raftlog"
+RECORD_HEAD_BYTES = _RECORD.size
+HEADER_HEAD_BYTES = _HEAD.size
+HEADER_BYTES_MAX = 1024  # cluster and node id are short
+
+
+class Type(IntEnum):
+    """What a record says. Numbers are never reused."""
+
+    ENTRY = 1  # (index, term, command)
+    TRUNCATE = 2  # (from index,): entries at and above it are void
+    HARD_STATE = 3  # (term, vote or None)
+    COMMIT = 4  # (commit index,)
+    RESET = 5  # (): the whole log is void; a snapshot takes its place
+    SYNC = 6  # batch mark: epoch, bytes
+
+
+# The checksum of each type byte, so that a payload is not copied to prepend one.
+_TYPE_CRC = {t: google_crc32c.value(bytes([t])) for t in Type}
+SYNC_RECORD_BYTES = RECORD_HEAD_BYTES + 2 + _SYNC.size
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A segment's first bytes: whose log it is, and where it stands."""
+
+    cluster_id: str
+    node_id: str
+    sequence: int
+    first_index: int
+
+
+class Damage(Exception):
+    """No whole, intact record starts at `offset`. Recovery decides what that means."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"offset {offset}: {reason}")
+        self.offset = offset
+        self.reason = reason
+
+
+def encode_header(header: Header) -> bytes:
+    body = msgpack.packb((header.cluster_id, header.node_id, header.sequence, header.first_index))
+    if HEADER_HEAD_BYTES + len(body) > HEADER_BYTES_MAX:
+        raise ValueError(
+            f"cluster id and node id are too long together: the limit is {HEADER_BYTES_MAX} bytes"
+        )
+    return _HEAD.pack(MAGIC, FORMAT_VERSION, len(body), google_crc32c.value(body)) + bytes(body)
+
+
+def decode_header(data: bytes, name: str) -> tuple[Header, int]:
+    """The header and the offset after it. Raises Damage, or WrongDataDir for a foreign format."""
+    if len(data) < HEADER_HEAD_BYTES:
+        raise Damage(0, "the segment header is incomplete")
+    magic, version, length, crc = _HEAD.unpack_from(data)
+    body = data[HEADER_HEAD_BYTES : HEADER_HEAD_BYTES + length]
+    if magic != MAGIC or len(body) < length or google_crc32c.value(body) != crc:
+        raise Damage(0, "the segment header is damaged")
+    if version != FORMAT_VERSION:
+        raise WrongDataDir(f"{name} has log format {version}; this release reads format {FORMAT_VERSION}")
+    cluster_id, node_id, sequence, first_index = msgpack.unpackb(body)
+    return Header(cluster_id, node_id, sequence, first_index), HEADER_HEAD_BYTES + length
+
+
+def encode_record(kind: Type, fields: tuple[Any, ...]) -> bytes:
+    """One framed record. Raises ValueError above WAL_RECORD_BYTES_MAX."""
+    payload: bytes = msgpack.packb(fields)
+    if len(payload) > WAL_RECORD_BYTES_MAX:
+        raise ValueError(f"log record of {len(payload)} bytes; the limit is {WAL_RECORD_BYTES_MAX}")
+    return _RECORD.pack(len(payload), google_crc32c.extend(_TYPE_CRC[kind], payload), kind) + payload
+
+
+def encode_sync(epoch: int, batch_bytes: int) -> bytes:
+    """The mark that starts a batch. batch_bytes counts the records after it."""
+    payload: bytes = msgpack.packb(_SYNC.pack(_SYNC_MARK, epoch, batch_bytes))
+    return (
+        _RECORD.pack(len(payload), google_crc32c.extend(_TYPE_CRC[Type.SYNC], payload), Type.SYNC) + payload
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A record as found: payload still packed, `end` is the offset after it."""
+
+    kind: Type
+    payload: bytes
+    offset: int
+    end: int
+
+    def fields(self) -> tuple[Any, ...]:
+        """(epoch, bytes) for SYNC, else the tuple that was encoded."""
+        if self.kind is Type.SYNC:
+            return _SYNC.unpack(msgpack.unpackb(self.payload))[1:]
+        return tuple(msgpack.unpackb(self.payload))
+
+
+def decode_record(data: bytes, offset: int) -> Raw:
+    """The record at `offset`. Raises Damage."""
+    start = offset + RECORD_HEAD_BYTES
+    if start > len(data):
+        raise Damage(offset, "the record's head is cut off")
+    length, crc, kind = _RECORD.unpack_from(data, offset)
+    base = _TYPE_CRC.get(kind)
+    if base is None:
+        raise Damage(offset, f"unknown record type {kind}")
+    if length > WAL_RECORD_BYTES_MAX:
+        raise Damage(offset, f"impossible record length {length}")
+    if start + length > len(data):
+        raise Damage(offset, "the record is cut off")
+    payload = data[start : start + length]
+    if google_crc32c.extend(base, payload) != crc:
+        raise Damage(offset, "checksum mismatch")
+    return Raw(Type(kind), payload, offset, start + length)
+
+
+def later_epoch(data: bytes, offset: int, epoch: int) -> int | None:
+    """Offset of an intact sync record above `epoch` at or after `offset`, or None."""
+    at = data.find(_SYNC_MARK, offset)
+    while at >= 0:
+        start = at - 2 - RECORD_HEAD_BYTES
+        if start >= 0:
+            try:
+                raw = decode_record(data, start)
+                if raw.kind is Type.SYNC and raw.fields()[0] > epoch:
+                    return start
+            except Damage:
+                pass  # a payload that happens to hold the mark
+        at = data.find(_SYNC_MARK, at + 1)
+    return None
+
+
+def has_hole(data: bytes, start: int, end: int) -> bool:
+    """Whether a sector of [start, end) reads as zeros: it was allocated but never written."""
+    at = start
+    while at < end:
+        stop = min(end, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+        if stop - at >= min(16, end - start) and not any(data[at:stop]):
+            return True
+        at = stop
+    return False

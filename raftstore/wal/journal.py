@@ -1,0 +1,342 @@
+"""The write-ahead log: entries and hard state in memory, their records on the way to disk.
+
+The core is sans-io in this sense: changing the log only changes memory and a buffer.
+The shell decides when bytes move, and blocks only in a thread:
+
+    batch = wal.take()                     # on the loop; None when nothing waits
+    wal.write(batch)                       # anywhere; one write, one fdatasync
+    wal.mark_durable(batch.lsn)            # on the loop; now it may be acknowledged
+
+All that waited shares one fdatasync (group commit). `flush()` does the three at once.
+
+Every change has a number, its *lsn* (log sequence number); `durable_lsn` is the highest
+below which all are on disk, and `durable_index` the entry that this covers. Whoever
+acknowledges an entry, the leader itself included, compares with that.
+
+Hard state (term and vote) must be durable before the message that shows it leaves
+(Raft, figure 2): `setCurrentTerm` flushes. When the disk is full it raises DiskFull,
+memory and buffer keep the change, and `hard_state_durable` is False until a later
+write succeeds: until then no message may leave.
+
+The camel-case methods and the tuples `(command, index, term)` are the interface of
+pysyncobj.journal.Journal, met by shape; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+from typing import overload
+
+from raftstore.errors import DiskFailed, StoreError
+from raftstore.limits import WAL_SEGMENT_BYTES
+from raftstore.wal.disk import Disk, disk_error
+from raftstore.wal.format import Header, Type, encode_header, encode_record, encode_sync
+from raftstore.wal.recovery import Entry, Recovered, Segment, recover, segment_name
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Bytes that go to disk together. `offset` is where they belong in `segment`."""
+
+    segment: str
+    offset: int
+    data: bytes
+    lsn: int
+
+
+class Wal:
+    """One replica's log. Made by `Wal.open`. Not thread-safe but for write() and collect_garbage()."""
+
+    def __init__(
+        self, disk: Disk, state: Recovered, cluster_id: str, node_id: str, segment_bytes: int
+    ) -> None:
+        self.torn = state.torn
+        self._disk = disk
+        self._cluster_id = cluster_id
+        self._node_id = node_id
+        self._segment_bytes = segment_bytes
+        self._entries = state.entries
+        self._lsns = state.lsns
+        self._term = state.term
+        self._vote = state.vote
+        self._commit = self._commit_written = state.commit
+        self._lsn = self._durable_lsn = self._hard_state_lsn = state.lsn
+        self._epoch = state.epoch
+        self._segments = state.segments
+        self._tail_bytes = state.tail_bytes
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
+        self._unwritten: deque[Batch] = deque()
+        self._io = threading.Lock()
+        self._dirty = False
+        self._broken: StoreError | None = None
+
+    @classmethod
+    def open(
+        cls, disk: Disk, *, cluster_id: str, node_id: str, segment_bytes: int = WAL_SEGMENT_BYTES
+    ) -> Wal:
+        """Recover the log from `disk`, cutting a torn tail. Blocks.
+
+        Raises Corrupt, WrongDataDir, DiskFull, DiskFailed.
+        """
+        try:
+            state = recover(disk, cluster_id, node_id)
+            if state.discard:
+                disk.unlink(state.discard)
+            if state.segments:
+                # Also after a clean end: a killed process may have written without a sync.
+                tail = state.segments[-1].name
+                if state.torn and not state.discard:
+                    disk.truncate(tail, state.tail_bytes)
+                disk.datasync(tail)
+            disk.sync_dir()
+        except OSError as error:
+            raise disk_error(error, "opening the log") from error
+        return cls(disk, state, cluster_id, node_id, segment_bytes)
+
+    # --- where the log stands ---------------------------------------------------------
+
+    @property
+    def lsn(self) -> int:
+        """Number of the last change, durable or not."""
+        return self._lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        return self._durable_lsn
+
+    @property
+    def durable_index(self) -> int:
+        """The highest index such that every entry up to it is on disk; 0 when there is none."""
+        durable = bisect_right(self._lsns, self._durable_lsn)
+        return self._entries[0][1] + durable - 1 if durable else 0
+
+    @property
+    def first_index(self) -> int:
+        return self._entries[0][1] if self._entries else 0
+
+    @property
+    def last_index(self) -> int:
+        return self._entries[-1][1] if self._entries else 0
+
+    @property
+    def hard_state_durable(self) -> bool:
+        """Whether term and vote are on disk; no message may leave while they are not."""
+        return self._durable_lsn >= self._hard_state_lsn
+
+    def pending(self) -> bool:
+        """Whether changes wait to be written."""
+        return bool(self._buffer or self._unwritten)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes in memory that are not on disk; what back-pressure looks at."""
+        return self._buffer_bytes + sum(len(batch.data) for batch in tuple(self._unwritten))
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(segment.name for segment in self._segments)
+
+    # --- pysyncobj's Journal ----------------------------------------------------------
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        """Append an entry. Raises ValueError when it does not follow the last, or is too large."""
+        if self._entries and idx != self._entries[-1][1] + 1:
+            raise ValueError(f"entry {idx} does not follow entry {self._entries[-1][1]}")
+        self._record(Type.ENTRY, (idx, term, command))
+        self._entries.append((command, idx, term))
+        self._lsns.append(self._lsn)
+
+    def clear(self) -> None:
+        """Void the whole log: a snapshot takes its place."""
+        self._record(Type.RESET, ())
+        self._entries.clear()
+        self._lsns.clear()
+
+    def deleteEntriesFrom(self, entryFrom: int) -> None:
+        """Void the entries from *position* entryFrom on."""
+        if entryFrom == 0:
+            self.clear()  # on disk, entries before the first one kept in memory would come back
+        elif entryFrom < len(self._entries):
+            self._record(Type.TRUNCATE, (self._entries[entryFrom][1],))
+            del self._entries[entryFrom:]
+            del self._lsns[entryFrom:]
+
+    def deleteEntriesTo(self, entryTo: int) -> None:
+        """Forget the entries before *position* entryTo, never the last one; see drop_to."""
+        entryTo = min(entryTo, len(self._entries) - 1)
+        del self._entries[:entryTo]
+        del self._lsns[:entryTo]
+
+    @overload
+    def __getitem__(self, item: int) -> Entry: ...
+    @overload
+    def __getitem__(self, item: slice) -> list[Entry]: ...
+    def __getitem__(self, item: int | slice) -> Entry | list[Entry]:
+        return self._entries[item]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
+        """Noted with the next batch: losing it costs nothing, so it earns no sync of its own."""
+        self._commit = raftCommitIndex
+
+    def getRaftCommitIndex(self) -> int:
+        """Never beyond the log's end: a larger one would commit without a quorum."""
+        return max(1, min(self._commit, self.last_index))
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
+        """Durable on return. Raises DiskFull (see the module's text), DiskFailed."""
+        if (term, votedForNodeId) != (self._term, self._vote):
+            self._term, self._vote = term, votedForNodeId
+            self._record(Type.HARD_STATE, (term, votedForNodeId))
+            self._hard_state_lsn = self._lsn
+        if not self.hard_state_durable:
+            self.flush()
+
+    def getCurrentTerm(self) -> int:
+        return self._term
+
+    def getVotedForNodeId(self) -> str | None:
+        return self._vote
+
+    def onOneSecondTimer(self) -> None:
+        """Nothing: the shell drives the writes."""
+
+    def _destroy(self) -> None:
+        self.close()
+
+    # --- group commit -----------------------------------------------------------------
+
+    def take(self) -> Batch | None:
+        """What waits, as one batch for write(), or again the last batch that is still unwritten.
+
+        None when everything is on disk.
+        """
+        if not self._buffer:
+            unwritten = tuple(self._unwritten)
+            return unwritten[-1] if unwritten else None
+        head, body = b"", self._buffer
+        if not self._segments or self._tail_bytes + self._buffer_bytes > self._segment_bytes:
+            head, restated = self._next_segment()
+            body = restated + body
+        elif self._commit != self._commit_written:
+            body = body + [encode_record(Type.COMMIT, (self._commit,))]
+        self._commit_written = self._commit
+        self._epoch += 1
+        records = b"".join(body)
+        data = head + encode_sync(self._epoch, len(records)) + records
+        batch = Batch(self._segments[-1].name, self._tail_bytes, data, self._lsn)
+        self._segments[-1].last_lsn = self._lsn
+        self._tail_bytes += len(data)
+        self._buffer, self._buffer_bytes = [], 0
+        self._unwritten.append(batch)
+        return batch
+
+    def write(self, batch: Batch | None = None) -> None:
+        """Put every batch taken so far on disk, in order. Blocks; safe in a thread.
+
+        Raises DiskFull: everything is kept, call again later, with the same batch or
+        none. Raises DiskFailed: the process must end.
+        """
+        with self._io:
+            while self._unwritten and (batch is None or self._unwritten[0].lsn <= batch.lsn):
+                if self._broken is not None:
+                    raise self._broken
+                self._write_one(self._unwritten[0])
+                self._unwritten.popleft()
+
+    def mark_durable(self, lsn: int) -> None:
+        """Note that every change up to `lsn` is on disk (write() returned)."""
+        self._durable_lsn = max(self._durable_lsn, lsn)
+
+    def flush(self) -> None:
+        """Put everything on disk now. Blocks the caller for one fdatasync or two."""
+        batch = self.take()
+        if batch is not None:
+            self.write(batch)
+            self.mark_durable(batch.lsn)
+
+    def close(self) -> None:
+        """Flush and release the files. Raises DiskFull, DiskFailed; files are released anyway."""
+        try:
+            if self._commit != self._commit_written:
+                self._buffer.append(encode_record(Type.COMMIT, (self._commit,)))
+                self._commit_written = self._commit
+            self.flush()
+        finally:
+            self._disk.close()
+
+    # --- dropping what a snapshot covers ----------------------------------------------
+
+    def drop_to(self, index: int, *, collect: bool = True) -> None:
+        """Forget the entries below `index` (never the last one), and remove the segments that hold only such.
+
+        Only after a snapshot at or above `index` is durable. collect=False leaves the
+        files to a later collect_garbage(), e.g. in a thread.
+        """
+        if self._entries and index > self._entries[0][1]:
+            self.deleteEntriesTo(index - self._entries[0][1])
+        if collect:
+            self.collect_garbage()
+
+    def collect_garbage(self) -> int:
+        """Remove the oldest segments that hold no live entry; how many. Blocks; safe in a thread.
+
+        One by one, each removal durable before the next: a power cut may then leave
+        more segments than needed, never a gap.
+        """
+        with self._io:
+            first = self._lsns[:1]  # one step, as the loop may change the list meanwhile
+            limit = min(first[0] if first else self._lsn + 1, self._durable_lsn + 1)
+            removed = 0
+            while len(self._segments) > 1 and self._segments[0].last_lsn < limit:
+                try:
+                    self._disk.unlink(self._segments[0].name)
+                    self._disk.sync_dir()
+                except OSError as error:
+                    raise disk_error(error, f"removing log segment {self._segments[0].name}") from error
+                del self._segments[0]
+                removed += 1
+            return removed
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _record(self, kind: Type, fields: tuple[object, ...]) -> None:
+        data = encode_record(kind, fields)
+        self._lsn += 1
+        self._buffer.append(data)
+        self._buffer_bytes += len(data)
+
+    def _next_segment(self) -> tuple[bytes, list[bytes]]:
+        """Start a segment: its header, and the state restated, so that older ones can go."""
+        sequence = self._segments[-1].sequence + 1 if self._segments else 1
+        self._segments.append(Segment(segment_name(sequence), sequence, self._lsn))
+        self._tail_bytes = 0
+        header = Header(self._cluster_id, self._node_id, sequence, self.last_index + 1)
+        restated = [
+            encode_record(Type.HARD_STATE, (self._term, self._vote)),
+            encode_record(Type.COMMIT, (self._commit,)),
+        ]
+        return encode_header(header), restated
+
+    def _write_one(self, batch: Batch) -> None:
+        """One write and one sync. After a failure the next try starts by cutting what it left."""
+        try:
+            if self._dirty:
+                self._disk.truncate(batch.segment, batch.offset)
+            self._dirty = True
+            self._disk.append(batch.segment, batch.data)
+            self._disk.datasync(batch.segment)
+            if batch.offset == 0:
+                self._disk.sync_dir()
+            self._dirty = False
+        except OSError as error:
+            failure = disk_error(error, f"writing log segment {batch.segment}")
+            if isinstance(failure, DiskFailed):
+                self._broken = failure
+            raise failure from error

@@ -1,0 +1,188 @@
+"""Torn or corrupt: every prefix of a log opens, every flipped bit is noticed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftstore.errors import Corrupt, WrongDataDir
+from raftstore.wal import MemoryDisk, Wal
+from raftstore.wal.format import SYNC_RECORD_BYTES
+from raftstore.wal.recovery import recover
+
+FIRST = "000000000001.wal"
+
+
+def open_wal(disk: MemoryDisk, segment_bytes: int = 1 << 20, node: str = "n1", cluster: str = "c1") -> Wal:
+    return Wal.open(disk, cluster_id=cluster, node_id=node, segment_bytes=segment_bytes)
+
+
+def write(disk: MemoryDisk, batches: list[int], segment_bytes: int = 1 << 20, size: int = 20) -> list[int]:
+    """Append batches of so many entries; after each, the length of the first segment."""
+    wal, lengths = open_wal(disk, segment_bytes), []
+    for count in batches:
+        for _ in range(count):
+            wal.add(bytes([wal.last_index % 251 + 1]) * size, wal.last_index + 1, 1)
+        wal.flush()
+        lengths.append(len(disk.read(FIRST)))
+    return lengths
+
+
+def cut(disk: MemoryDisk, name: str, size: int) -> MemoryDisk:
+    copy = MemoryDisk()
+    for other in disk.list():
+        copy.append(other, disk.read(other)[: size if other == name else None])
+    return copy
+
+
+def test_every_prefix_of_the_last_batch_recovers_to_whole_records() -> None:
+    disk = MemoryDisk()
+    lengths = write(disk, [1, 2, 3])
+    for size in range(lengths[1], lengths[2] + 1):
+        copy = cut(disk, FIRST, size)
+        wal = open_wal(copy)
+        assert 3 <= wal.last_index <= 6
+        assert [entry[1] for entry in wal[:]] == list(range(1, wal.last_index + 1))
+        assert bool(wal.torn) == (size not in (lengths[1], lengths[2]))
+        wal.add(b"next", wal.last_index + 1, 2)
+        wal.flush()
+        assert open_wal(copy)[-1] == (b"next", wal.last_index, 2)
+
+
+def test_every_prefix_of_a_whole_log_opens() -> None:
+    """Even with several batches gone: such a file is what a crash before they were synced leaves."""
+    disk = MemoryDisk()
+    (*_, length) = write(disk, [1, 2, 1])
+    for size in range(length + 1):
+        indexes = [entry[1] for entry in open_wal(cut(disk, FIRST, size))[:]]
+        assert indexes == list(range(1, len(indexes) + 1))
+
+
+def test_every_flipped_bit_of_a_cleanly_written_log_is_noticed() -> None:
+    disk = MemoryDisk()
+    write(disk, [1, 2, 1], size=8)
+    for byte in range(len(disk.read(FIRST))):
+        for bit in range(8):
+            copy = cut(disk, "", 0)
+            copy.flip(FIRST, byte, bit)
+            with pytest.raises((Corrupt, WrongDataDir)):
+                open_wal(copy)
+
+
+def test_the_message_names_segment_offset_and_remedy() -> None:
+    disk = MemoryDisk()
+    lengths = write(disk, [1, 1])
+    disk.flip(FIRST, lengths[0] - 1)
+    with pytest.raises(Corrupt, match=rf"{FIRST} .*offset \d+: checksum mismatch.*--recover-from-peers"):
+        open_wal(disk)
+
+
+def test_damage_in_an_older_segment_is_corrupt_even_at_its_end() -> None:
+    disk = MemoryDisk()
+    write(disk, [1] * 30, segment_bytes=300)
+    assert len(disk.list()) > 2
+    with pytest.raises(Corrupt, match="a later segment exists"):
+        open_wal(cut(disk, FIRST, len(disk.read(FIRST)) - 1), 300)
+
+
+def test_a_missing_segment_is_corrupt() -> None:
+    disk = MemoryDisk()
+    write(disk, [1] * 30, segment_bytes=300)
+    disk.unlink(disk.list()[1])
+    with pytest.raises(Corrupt, match=r"000000000002\.wal is missing"):
+        open_wal(disk, 300)
+
+
+def test_a_torn_new_segment_is_discarded() -> None:
+    disk = MemoryDisk()
+    write(disk, [1] * 30, segment_bytes=300)
+    *_, before, last = disk.list()
+    for size in range(len(disk.read(last))):
+        copy = cut(disk, last, size)
+        wal = open_wal(copy, 300)
+        assert 20 <= wal.last_index < 30
+        wal.add(b"more", wal.last_index + 1, 2)
+        wal.flush()
+        assert open_wal(copy, 300)[-1][0] == b"more"
+    assert before in disk.list()
+
+
+def test_a_page_that_never_reached_the_disk_is_torn_though_later_ones_did() -> None:
+    disk = MemoryDisk()
+    lengths = write(disk, [1, 40], size=100)
+    data = disk.read(FIRST)
+    copy = MemoryDisk()
+    copy.append(FIRST, data[:1024] + bytes(1024) + data[2048:])
+    assert lengths[0] < 1024
+    wal = open_wal(copy)
+    assert wal.torn and 1 < wal.last_index < 41
+
+
+def test_a_zeroed_page_in_a_synced_batch_is_corrupt() -> None:
+    disk = MemoryDisk()
+    write(disk, [1, 40, 1], size=100)
+    data = disk.read(FIRST)
+    copy = MemoryDisk()
+    copy.append(FIRST, data[:1024] + bytes(1024) + data[2048:])
+    with pytest.raises(Corrupt, match="a later batch is intact"):
+        open_wal(copy)
+
+
+def test_preallocated_zeros_after_the_last_record_are_cut() -> None:
+    disk = MemoryDisk()
+    write(disk, [2])
+    disk.append(FIRST, bytes(4096))
+    assert open_wal(disk).last_index == 2
+    assert not recover(disk).torn
+
+
+def test_garbage_of_a_record_s_size_after_the_last_batch_is_refused() -> None:
+    disk = MemoryDisk()
+    write(disk, [2])
+    disk.append(FIRST, b"\xff" * (SYNC_RECORD_BYTES + 1))
+    with pytest.raises(Corrupt):
+        open_wal(disk)
+
+
+def test_another_node_s_or_cluster_s_log_is_refused() -> None:
+    disk = MemoryDisk()
+    write(disk, [1])
+    with pytest.raises(WrongDataDir, match="belongs to node 'n1', not to 'n2'"):
+        open_wal(disk, node="n2")
+    with pytest.raises(WrongDataDir, match="belongs to cluster 'c1', not to 'c2'"):
+        open_wal(disk, cluster="c2")
+
+
+def test_a_newer_format_is_refused_by_name() -> None:
+    disk = MemoryDisk()
+    write(disk, [1])
+    disk.flip(FIRST, 5, 1)
+    with pytest.raises(WrongDataDir, match="log format 3; this release reads format 1"):
+        open_wal(disk)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 1 << 30), st.booleans())
+def test_damage_anywhere_never_invents_or_reorders(batches: list[int], seed: int, hole: bool) -> None:
+    """A random flip or zeroed range: refused, or a prefix of what was written."""
+    disk = MemoryDisk()
+    write(disk, batches, segment_bytes=400)
+    written = open_wal(disk, 400)[:]
+    rng = random.Random(seed)
+    name = rng.choice(disk.list())
+    size = len(disk.read(name))
+    start = rng.randrange(size)
+    for byte in range(start, min(size, start + 600) if hole else start + 1):
+        if hole:
+            for bit in range(8):
+                if disk.read(name)[byte] >> bit & 1:
+                    disk.flip(name, byte, bit)
+        else:
+            disk.flip(name, byte, rng.randrange(8))
+    try:
+        found = open_wal(disk, 400)[:]
+    except (Corrupt, WrongDataDir):
+        return
+    assert found == written[: len(found)]
