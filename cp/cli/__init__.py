@@ -18,6 +18,11 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("cp", "cp.cli.run"),
     ("dp", "cp.cli.dp"),
     ("cert", "cp.cli.cert"),
+    ("up", "cp.cli.up"),
+    ("apply", "cp.cli.apply"),
+    ("delete", "cp.cli.apply"),
+    ("get", "cp.cli.get"),
+    ("config", "cp.cli.config"),
     ("version", "cp.cli.version"),
 )
 

@@ -142,7 +142,7 @@ def hints(mesh: LocalMesh) -> str:
     )
     return (
         "\nTry, in another terminal:\n"
-        f"  raftmesh --cp-address {second.api} apply -f {route}      # all traffic to backend v2\n"
+        f"  raftmesh apply --cp-address {second.api} -f {route}      # all traffic to backend v2\n"
         f"  curl {first.api}/cluster                                 # who leads\n"
         f"  kill -9 {first.process.pid}                              # traffic goes on; it is started again\n"
         f"  curl {mesh.url}                                          # a request through both proxies\n"

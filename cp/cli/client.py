@@ -1,0 +1,118 @@
+"""Talking to the API: through whichever of the context's addresses answers.
+
+A write carries a request id, so that sending it again through another replica after a
+broken connection applies it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import aiohttp
+import orjson
+
+from cp.cli.contexts import ControlPlane
+from cp.cli.errors import CommandError, from_problem
+
+REQUEST_ID_HEADER = "X-Raftmesh-Request-Id"
+ANSWER_BYTES_MAX = 256 << 20
+
+# A replica that answers so could not do it, but another one may.
+_TRY_ANOTHER = (502, 503, 504)
+
+
+class Answer(NamedTuple):
+    """status, decoded JSON (or text), headers."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+def tls_context(control_plane: ControlPlane) -> ssl.SSLContext:
+    """Verify by the context's CA, by the system's, or (asked for) not at all."""
+    try:
+        context = ssl.create_default_context(cafile=control_plane.ca_cert_file or None)
+        if control_plane.skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if control_plane.client_cert_file:
+            context.load_cert_chain(control_plane.client_cert_file, control_plane.client_key_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise CommandError(
+            f"the TLS files of control plane {control_plane.name!r} cannot be used: {error}"
+        ) from None
+    return context
+
+
+class Client:
+    """One command's connection. Use `call`; it raises CommandError for everything but success."""
+
+    def __init__(self, control_plane: ControlPlane, *, timeout_s: float = 60.0) -> None:
+        self._control_plane = control_plane
+        self._timeout_s = timeout_s
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        missing_ok: bool = False,
+    ) -> Answer:
+        """Send one request. With missing_ok a 404 is an answer, not an error."""
+        answer = asyncio.run(self._call(method, path, body, params or {}, headers or {}))
+        if answer.status < 300 or (missing_ok and answer.status == 404):
+            return answer
+        raise from_problem(answer.status, answer.body)
+
+    async def _call(
+        self, method: str, path: str, body: Any, params: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Answer:
+        sent = {**self._control_plane.headers, **headers}
+        if self._control_plane.token:
+            sent["Authorization"] = f"Bearer {self._control_plane.token}"
+        if method != "GET":
+            sent.setdefault(REQUEST_ID_HEADER, str(uuid.uuid4()))
+        data = None
+        if body is not None:
+            data = orjson.dumps(body)
+            sent["Content-Type"] = "application/json"
+        failures: list[str] = []
+        unavailable: Answer | None = None
+        connector = aiohttp.TCPConnector(ssl=tls_context(self._control_plane))
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            for address in self._control_plane.addresses:
+                try:
+                    async with session.request(
+                        method, address + path, data=data, params=params, headers=sent
+                    ) as got:
+                        answer = Answer(got.status, await _decode(got), dict(got.headers))
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    failures.append(f"{address}: {error or type(error).__name__}")
+                    continue
+                if answer.status not in _TRY_ANOTHER:
+                    return answer
+                unavailable = answer
+        if unavailable is not None:
+            return unavailable
+        raise CommandError("no control plane could be reached: " + "; ".join(failures))
+
+
+async def _decode(response: aiohttp.ClientResponse) -> Any:
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        content += chunk
+        if len(content) > ANSWER_BYTES_MAX:
+            raise CommandError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes; use --size and --offset")
+    try:
+        return orjson.loads(bytes(content))
+    except orjson.JSONDecodeError:
+        return bytes(content).decode(errors="replace")

@@ -1,0 +1,103 @@
+"""What the commands that talk to the API share: connection flags, the kind argument, printing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from cp.cli.client import Client
+from cp.cli.contexts import ContextFile, ControlPlane, default_path
+from cp.cli.errors import CommandError
+from cp.duration import parse_duration
+from mesh.registry import KINDS, Kind, kind_by_arg
+
+OUTPUTS = ("table", "yaml", "json")
+
+
+def add_connection_flags(parser: argparse.ArgumentParser) -> None:
+    """--config-file, --context and, without any file, --cp-address."""
+    add = parser.add_argument
+    add("--config-file", default="", help="contexts (default: ~/.raftmesh/config)")
+    add("--no-config", action="store_true", help="ignore the contexts and use the default address")
+    add("--context", default="", help="the context to use instead of the current one")
+    add("--cp-address", action="append", default=[], metavar="URL", help="an API address; repeat for more")
+    add("--api-timeout", default="1m", help="for one request, e.g. 30s")
+
+
+def client_of(args: argparse.Namespace) -> Client:
+    """The client that the connection flags ask for."""
+    try:
+        timeout_s = parse_duration(args.api_timeout)
+    except ValueError as error:
+        raise CommandError(f"--api-timeout: {error}") from None
+    return Client(control_plane_of(args), timeout_s=timeout_s)
+
+
+def control_plane_of(args: argparse.Namespace) -> ControlPlane:
+    addresses = args.cp_address or [
+        part for part in os.environ.get("RAFTMESH_CP_ADDRESS", "").split(",") if part
+    ]
+    if addresses:
+        return ControlPlane(addresses=tuple(address.rstrip("/") for address in addresses))
+    if args.no_config:
+        return ControlPlane()
+    return ContextFile(Path(args.config_file) if args.config_file else default_path()).current(args.context)
+
+
+def guarded(handler: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Turn a CommandError into one message on standard error and exit status 1."""
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return handler(args)
+        except CommandError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def kind_of(argument: str) -> Kind:
+    """The kind that a TYPE argument names, by its singular, plural, path or kind name."""
+    try:
+        return kind_by_arg(argument)
+    except KeyError:
+        allowed = ", ".join(sorted(kind.singular for kind in KINDS.values() if kind.singular))
+        raise CommandError(f"unknown TYPE: {argument}. Allowed values: {allowed}") from None
+
+
+def path_of(kind: Kind, mesh: str, name: str = "") -> str:
+    """The API path of a kind's collection, or of one resource in it."""
+    base = f"/meshes/{mesh}/{kind.path}" if kind.scope == "mesh" else f"/{kind.path}"
+    return f"{base}/{name}" if name else base
+
+
+def render(document: Any, output: str) -> str:
+    """JSON or YAML for a person: two spaces, and for YAML the keys in order."""
+    if output == "json":
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+    text: str = yaml.dump(document, Dumper=_Dumper, default_flow_style=False, allow_unicode=True)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as Go writes it: a time is a quoted string."""
+
+
+def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '"' if _looks_like_a_time(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _looks_like_a_time(value: str) -> bool:
+    return len(value) >= 20 and value[4:5] == "-" and value[10:11] == "T" and value[:4].isdigit()
+
+
+_Dumper.add_representer(str, _string)
