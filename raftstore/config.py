@@ -1,0 +1,56 @@
+"""The times and sizes by which Raft runs. One place, checked when made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raftstore.limits import KIB, MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RaftConfig:
+    """Times in seconds. The defaults fit a data centre; a WAN wants about ten times as much.
+
+    election_timeout_min_s, election_timeout_max_s: a follower that heard no leader for a
+        random time between the two asks for an election. The minimum is also how long a
+        leader goes on without a quorum, and how long a follower stays loyal to its leader.
+    heartbeat_s: how often an idle leader speaks. At least three must fit into the minimum,
+        so that one lost message costs no election.
+    append_batch_bytes: how many bytes of entries travel in one message (a single larger
+        entry travels alone).
+    apply_batch: entries applied in one tick, so that a long backlog does not hold up the loop.
+    read_timeout_s: how long a linearizable read may wait for a quorum to confirm the leader.
+    """
+
+    election_timeout_min_s: float = 0.3
+    election_timeout_max_s: float = 0.6
+    heartbeat_s: float = 0.05
+    append_batch_bytes: int = 1 * MIB
+    apply_batch: int = 1_000
+    read_timeout_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        _require(self.heartbeat_s > 0, "heartbeat_s", self.heartbeat_s, "must be above 0")
+        _require(
+            self.election_timeout_min_s >= 3 * self.heartbeat_s,
+            "election_timeout_min_s",
+            self.election_timeout_min_s,
+            f"must be at least three heartbeats ({3 * self.heartbeat_s:g} s)",
+        )
+        _require(
+            self.election_timeout_max_s >= 1.5 * self.election_timeout_min_s,
+            "election_timeout_max_s",
+            self.election_timeout_max_s,
+            f"must be at least 1.5 times the minimum ({1.5 * self.election_timeout_min_s:g} s), "
+            "or candidates collide",
+        )
+        _require(
+            self.append_batch_bytes >= 4 * KIB, "append_batch_bytes", self.append_batch_bytes, "is too small"
+        )
+        _require(self.apply_batch >= 1, "apply_batch", self.apply_batch, "must be at least 1")
+        _require(self.read_timeout_s > 0, "read_timeout_s", self.read_timeout_s, "must be above 0")
+
+
+def _require(holds: bool, field: str, value: float, why: str) -> None:
+    if not holds:
+        raise ValueError(f"RaftConfig.{field} = {value:g}: {why}")

@@ -1,0 +1,527 @@
+"""The consensus core: pysyncobj 0.3.17, reached through its seams and nowhere else.
+
+pysyncobj supplies roles, elections, next and match indexes, batching and the commit
+rule. Everything around it is ours: journal, transport, clock, codec, apply. This is the
+only module that imports pysyncobj; PRIVATE_NAMES lists each name of it that we touch
+without its promise, and the line that makes it necessary. The version is pinned exactly,
+and tests/raft/test_core.py fails with a readable message when one of them has moved.
+
+Nothing here decides what is safe: that is the guard's work (guard.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import pysyncobj.syncobj as syncobj
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.node import Node as PeerId
+from pysyncobj.transport import Transport
+from pysyncobj.version import VERSION
+
+from raftstore import entries
+from raftstore.config import RaftConfig
+from raftstore.entries import Change
+from raftstore.errors import Corrupt
+from raftstore.journal import Entry, Journal
+from raftstore.limits import BATCH_BYTES_MAX, KIB
+
+SUPPORTED_VERSION = "0.3.17"
+if VERSION != SUPPORTED_VERSION:
+    raise ImportError(
+        f"raftstore needs pysyncobj=={SUPPORTED_VERSION} but {VERSION} is installed: "
+        f"pip install pysyncobj=={SUPPORTED_VERSION}"
+    )
+
+Message = dict[str, Any]
+
+FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+_ROLES = (FOLLOWER, CANDIDATE, LEADER)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateName:
+    """A name of pysyncobj that we rely on although it is not public."""
+
+    name: str  # as it is written in pysyncobj/syncobj.py
+    line: int  # the line of 0.3.17 that makes it necessary
+    why: str
+
+
+# Names of the module.
+MODULE_NAMES = (
+    PrivateName("pickle", 27, "commands are unpickled, i.e. run code: replaced by a msgpack codec"),
+    PrivateName("createJournal", 41, "the one way to pass a journal of our own"),
+    PrivateName("monotonicTime", 46, "the clock: replaced by the running core's"),
+)
+# Methods that we override.
+OVERRIDDEN = (
+    PrivateName("__connectedToAnyone", 635, "asked just before an election: the place of pre-vote"),
+    PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
+    PrivateName(
+        "__applyLogEntries", 706, "applies twice when a callback raises (714-729); must obey durability"
+    ),
+    PrivateName("_checkCommandsToApply", 716, "last step of a tick: send what is new at once, as one batch"),
+    PrivateName("__doChangeCluster", 1003, "a change must name the whole membership, not a difference"),
+    PrivateName("__getEntries", 1278, "copies the whole tail for each batch"),
+    PrivateName("__sendAppendEntries", 1251, "to know what has been sent"),
+)
+# Attributes of an instance that we read or write.
+ATTRIBUTES = (
+    PrivateName("_poller", 205, "sockets of its own: none wanted"),
+    PrivateName("__serializer", 198, "snapshots travel out of band, never as pickles in messages"),
+    PrivateName("__raftElectionDeadline", 162, "to arm one timer, and to start an election in tests"),
+    PrivateName("__raftCommitIndex", 176, "a leader's commit waits for its own disk"),
+    PrivateName("__raftLastApplied", 177, "a snapshot starts above 1; each entry is applied once"),
+    PrivateName("__raftNextIndex", 178, "an acknowledgement of old entries must not rewind the pipeline"),
+    PrivateName(
+        "__raftMatchIndex", 180, "transfer and status; a follower that lost its disk matches nothing"
+    ),
+    PrivateName("__lastResponseTime", 179, "a new voter's entry, for the quorum check"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the core asks of whoever owns it.
+
+    send(peer, message): the core wants it sent; called inside tick() and deliver().
+    may_campaign(): the election timer has run out; start an election now?
+    commit_limit(): the last index that this node may count itself as holding.
+    apply(index, term, payload): an entry (entries.py) is committed. Called once per index,
+        in order; must not raise.
+    membership_changed(): core.voters is different from before.
+    """
+
+    send: Callable[[str, Message], None]
+    may_campaign: Callable[[], bool]
+    commit_limit: Callable[[], int]
+    apply: Callable[[int, int, bytes], None]
+    membership_changed: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMeta:
+    """Where a snapshot stands: the state after `index`, whose entry has `term`; who votes then."""
+
+    index: int
+    term: int
+    voters: tuple[str, ...]
+
+
+class _Codec:
+    """Stands in for the module `pickle` inside pysyncobj.syncobj."""
+
+    loads = staticmethod(entries.unpack)
+    dumps = staticmethod(entries.pack)
+
+
+class _Running:
+    """Which core runs now: pysyncobj reads the time through a global of its module."""
+
+    stack: list[Callable[[], float]] = []
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self.stack.append(self._clock)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.pop()
+
+
+def _now() -> float:
+    return _Running.stack[-1]()
+
+
+syncobj.pickle = _Codec
+syncobj.createJournal = lambda journal: journal
+syncobj.monotonicTime = _now
+
+
+class _Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
+    """The core's transport: hands messages to the hooks, and knows which peers are reachable."""
+
+    def __init__(self, send: Callable[[str, Message], None]) -> None:
+        super().__init__(None, None, [])
+        self._send = send
+        self.up: set[str] = set()
+
+    def send(self, node: PeerId, message: Message) -> bool:
+        self._send(node.id, message)
+        return True
+
+    def addNode(self, node: PeerId) -> None:
+        if node.id in self.up:
+            self._onNodeConnected(node)
+
+    def dropNode(self, node: PeerId) -> None:
+        self._onNodeDisconnected(node)
+
+
+class _NoSockets:
+    """In place of pysyncobj's poller."""
+
+    def poll(self, timeout: float) -> None:
+        """There is nothing to wait for."""
+
+
+class _NoSnapshots:
+    """In place of pysyncobj's serializer: it asks for data when a peer is behind the log.
+
+    Answering None makes the core send an empty heartbeat, which the guard recognises.
+    """
+
+    def checkSerializing(self) -> tuple[int, None]:
+        return syncobj.SERIALIZER_STATE.NOT_SERIALIZING, None
+
+    def getTransmissionData(self, node: PeerId) -> None:
+        return None
+
+    def cancelTransmisstion(self, node: PeerId) -> None:
+        """Nothing is ever in transmission."""
+
+    def setTransmissionData(self, data: object) -> bool:
+        return False
+
+
+class _Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
+    """pysyncobj's state machine with OVERRIDDEN overridden. Only Core touches it."""
+
+    def __init__(self, core: Core, peers: Iterable[str], conf: SyncObjConf, wire: _Wire) -> None:
+        self._core = core
+        self._sent: tuple[int, int] = (0, 0)
+        super().__init__(
+            PeerId(core.node_id), [PeerId(p) for p in peers], conf, nodeClass=PeerId, transport=wire
+        )
+        self._poller = _NoSockets()
+        self._SyncObj__serializer = _NoSnapshots()
+
+    def _SyncObj__connectedToAnyone(self) -> bool:
+        return self._core.may_campaign()
+
+    def _SyncObj__generateRaftTimeout(self) -> float:
+        config = self._core.config
+        return self._core.rng.uniform(config.election_timeout_min_s, config.election_timeout_max_s)
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        self._core.apply_committed()
+        return False
+
+    def _SyncObj__doChangeCluster(self, request: Sequence[Any], reverse: bool = False) -> bool:
+        change = Change.from_wire(request)
+        self._core.set_voters(change.before if reverse else change.after)
+        return True
+
+    def _SyncObj__getEntries(
+        self, start: int | None, count: int | None = None, max_bytes: int | None = None
+    ) -> Sequence[Entry]:
+        return self._core.entries_from(start, count, max_bytes is not None)
+
+    def _SyncObj__sendAppendEntries(self) -> None:
+        self._sent = self._core.sendable()
+        SyncObj._SyncObj__sendAppendEntries(self)
+
+    def _checkCommandsToApply(self) -> None:
+        if self._isLeader() and self._sent != self._core.sendable():
+            self._SyncObj__sendAppendEntries()
+
+
+class Core:
+    """One node's Raft state, advanced by tick() and deliver(); effects go to the hooks."""
+
+    def __init__(
+        self,
+        node_id: str,
+        voters: Collection[str],
+        *,
+        journal: Journal,
+        hooks: Hooks,
+        config: RaftConfig,
+        clock: Callable[[], float],
+        rng: random.Random,
+        observers: Collection[str] = (),
+        snapshot: SnapshotMeta | None = None,
+    ) -> None:
+        self.node_id = node_id
+        self.config = config
+        self.rng = rng
+        self.observers = set(observers)
+        self._journal = journal
+        self._hooks = hooks
+        self._running = _Running(clock)
+        self._commit_floor = 0
+        _align(journal, snapshot)
+        self.voters = frozenset(_voters_at_start(journal, snapshot, voters))
+        self._wire = _Wire(hooks.send)
+        with self._running:
+            self._engine = _Engine(self, self.peers, _conf(config, journal), self._wire)
+        if snapshot is not None:
+            self._engine._SyncObj__raftLastApplied = snapshot.index
+            self._commit(max(self.commit_index, snapshot.index))
+
+    # --- what it is ----------------------------------------------------------------------
+
+    @property
+    def role(self) -> str:
+        return _ROLES[self._engine._SyncObj__raftState]
+
+    @property
+    def is_leader(self) -> bool:
+        return bool(self._engine._isLeader())
+
+    @property
+    def leader(self) -> str | None:
+        node = self._engine._getLeader()
+        return None if node is None else str(node.id)
+
+    @property
+    def term(self) -> int:
+        return int(self._engine.raftCurrentTerm)
+
+    @property
+    def commit_index(self) -> int:
+        return int(self._engine.raftCommitIndex)
+
+    @property
+    def applied_index(self) -> int:
+        return int(self._engine.raftLastApplied)
+
+    @property
+    def first_index(self) -> int:
+        return self._journal[0][1]
+
+    @property
+    def last_index(self) -> int:
+        return self._journal[-1][1]
+
+    @property
+    def last_term(self) -> int:
+        return self._journal[-1][2]
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """The other voters."""
+        return self.voters - {self.node_id}
+
+    @property
+    def is_voter(self) -> bool:
+        return self.node_id in self.voters
+
+    @property
+    def election_deadline(self) -> float:
+        """When the election timer runs out (of use on followers and candidates)."""
+        return float(self._engine._SyncObj__raftElectionDeadline)
+
+    def is_quorum(self, ids: Collection[str]) -> bool:
+        return 2 * len(self.voters.intersection(ids)) > len(self.voters)
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at `index`, or None when the journal does not hold it."""
+        at = index - self.first_index
+        return self._journal[at][2] if 0 <= at < len(self._journal) else None
+
+    def match_index(self, peer: str) -> int:
+        return int(self._engine._SyncObj__raftMatchIndex.get(PeerId(peer), 0))
+
+    def next_index(self, peer: str) -> int:
+        return int(self._engine._SyncObj__raftNextIndex.get(PeerId(peer), 0))
+
+    def replicates_to(self, peer: str) -> bool:
+        """Whether this node, as leader, keeps a next and a match index for `peer`."""
+        return PeerId(peer) in self._engine._SyncObj__raftMatchIndex
+
+    # --- events --------------------------------------------------------------------------
+
+    def tick(self) -> bool:
+        """Let time pass and do what is due. True: there is more to apply, tick again soon."""
+        self._commit_floor = self.commit_index
+        with self._running:
+            self._engine.doTick(0)
+        return self.applied_index < self.commit_index
+
+    def deliver(self, peer: str, message: Message) -> None:
+        """A message of a kind that pysyncobj knows, already validated and guarded."""
+        with self._running:
+            self._wire._onMessageReceived(PeerId(peer), message)
+
+    def peer_up(self, peer: str) -> None:
+        self._wire.up.add(peer)
+        if peer in self.voters:
+            self._wire._onNodeConnected(PeerId(peer))
+        elif peer in self.observers:
+            self._wire._onReadonlyNodeConnected(PeerId(peer))
+
+    def peer_down(self, peer: str) -> None:
+        self._wire.up.discard(peer)
+        if peer in self.voters:
+            self._wire._onNodeDisconnected(PeerId(peer))
+        elif peer in self.observers:
+            self._wire._onReadonlyNodeDisconnected(PeerId(peer))
+
+    def adopt_term(self, peer: str, term: int) -> None:
+        """Step down to follower of `term`: a vote request that cannot be granted does just that."""
+        self.deliver(peer, {"type": "request_vote", "term": term, "last_log_term": -1, "last_log_index": 0})
+
+    def expire_election_timer(self) -> None:
+        """Let the next tick find the election timer run out."""
+        self._engine._SyncObj__raftElectionDeadline = 0
+
+    # --- what a leader does --------------------------------------------------------------
+
+    def append(self, command: bytes) -> int:
+        """Append a regular command to a leader's log; its index. Sent by the next tick."""
+        return self._append(entries.REGULAR + command)
+
+    def change(self, change: Change) -> int:
+        """Append a membership change to a leader's log, in effect from now on; its index."""
+        self.set_voters(change.after)
+        return self._append(change.encode())
+
+    def _append(self, payload: bytes) -> int:
+        index = self.last_index + 1
+        self._journal.add(payload, index, self.term)
+        return index
+
+    def changes_after(self, index: int) -> bool:
+        """Whether a membership change stands in the log above `index`."""
+        tail = self._journal[max(0, index + 1 - self.first_index) :]
+        return any(entry[0][:1] == entries.MEMBERSHIP for entry in tail)
+
+    def acknowledged(self, peer: str, message: Message) -> None:
+        """Deliver a reply to append_entries, without letting it rewind the pipeline (1080-1082)."""
+        key, nexts = PeerId(peer), self._engine._SyncObj__raftNextIndex
+        sent = nexts[key]
+        if message["reset"]:
+            matches = self._engine._SyncObj__raftMatchIndex
+            matches[key] = min(matches[key], message["next_node_idx"] - 1)
+        self.deliver(peer, message)
+        if not message["reset"]:
+            nexts[key] = max(nexts[key], sent)
+
+    def install(self, snapshot: SnapshotMeta) -> None:
+        """Jump to a snapshot whose state the state machine has taken over already."""
+        _align(self._journal, snapshot)
+        self._engine._SyncObj__raftLastApplied = max(self.applied_index, snapshot.index)
+        self._commit(max(self.commit_index, snapshot.index))
+        if not self.changes_after(snapshot.index):
+            self.set_voters(snapshot.voters)
+
+    # --- what the engine asks back -------------------------------------------------------
+
+    def may_campaign(self) -> bool:
+        return self.is_voter and self._hooks.may_campaign()
+
+    def sendable(self) -> tuple[int, int]:
+        return self.last_index, self.commit_index
+
+    def entries_from(self, start: int | None, count: int | None, batch: bool) -> Sequence[Entry]:
+        """Entries from index `start` on: `count` of them, or as many as one message may carry."""
+        if start is None or start < self.first_index:
+            return []
+        at = start - self.first_index
+        if not batch:
+            return self._journal[at:] if count is None else self._journal[at : at + count]
+        size, stop = 0, at
+        while stop < len(self._journal):
+            size += len(self._journal[stop][0])
+            if stop > at and size > self.config.append_batch_bytes:
+                break
+            stop += 1
+        return self._journal[at:stop]
+
+    def apply_committed(self) -> None:
+        """Hold a leader's commit back to what it holds durably itself, then apply the next batch."""
+        commit = self.commit_index
+        if self.is_leader and commit > self._commit_floor:
+            allowed = max(self._commit_floor, min(commit, self._hooks.commit_limit()))
+            if allowed != commit:
+                self._commit(allowed)
+        for payload, index, term in self._next_to_apply():
+            # First, so that nothing an observer does can make an entry be applied twice.
+            self._engine._SyncObj__raftLastApplied = index
+            self._hooks.apply(index, term, payload)
+
+    def _next_to_apply(self) -> Sequence[Entry]:
+        at = self.applied_index + 1 - self.first_index
+        count = min(self.commit_index - self.applied_index, self.config.apply_batch)
+        return self._journal[at : at + count] if count > 0 else ()
+
+    def _commit(self, index: int) -> None:
+        self._engine._SyncObj__raftCommitIndex = index
+        self._journal.setRaftCommitIndex(index)
+
+    def set_voters(self, ids: Iterable[str]) -> None:
+        """Make `ids` the membership, in the core's terms: one addition or removal per node."""
+        before, self.voters = self.voters, frozenset(ids)
+        if before == self.voters:
+            return
+        engine = self._engine
+        with self._running:
+            for peer in sorted(self.voters - before - {self.node_id}):
+                if peer in self.observers and peer in self._wire.up:
+                    self._wire._onReadonlyNodeDisconnected(PeerId(peer))
+                SyncObj._SyncObj__doChangeCluster(engine, ("add", peer))
+                engine._SyncObj__lastResponseTime[PeerId(peer)] = _now()
+            for peer in sorted(before - self.voters - {self.node_id}):
+                SyncObj._SyncObj__doChangeCluster(engine, ("rem", peer))
+                if peer in self.observers and peer in self._wire.up:
+                    self._wire._onReadonlyNodeConnected(PeerId(peer))
+        self._hooks.membership_changed()
+
+
+def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
+    """pysyncobj's settings: everything that it would do by itself is off."""
+    never = 10**15
+    return SyncObjConf(
+        autoTick=False,
+        journalFile=journal,
+        dynamicMembershipChange=True,
+        raftMinTimeout=config.election_timeout_min_s,
+        raftMaxTimeout=config.election_timeout_max_s,
+        appendEntriesPeriod=config.heartbeat_s,
+        leaderFallbackTimeout=config.election_timeout_min_s,
+        connectionTimeout=config.election_timeout_max_s * 100,
+        # Above the largest entry, or the core would cut entries into pickles (1280-1302).
+        appendEntriesBatchSizeBytes=2 * BATCH_BYTES_MAX + KIB,
+        logCompactionMinEntries=never,
+        logCompactionMinTime=never,
+        pollerType="select",
+    )
+
+
+def _align(journal: Journal, snapshot: SnapshotMeta | None) -> None:
+    """Make the journal agree with the snapshot: it continues it, or starts anew right at it."""
+    if snapshot is None:
+        if len(journal) and journal[0][1] != 1:
+            raise Corrupt(
+                f"the log starts at index {journal[0][1]} but there is no snapshot of what came before: "
+                "restore the snapshot file, or rebuild this replica from its peers"
+            )
+        return
+    if len(journal):
+        first, last = journal[0][1], journal[-1][1]
+        if first == snapshot.index + 1:
+            return
+        if first <= snapshot.index <= last and journal[snapshot.index - first][2] == snapshot.term:
+            return
+    journal.clear()
+    journal.add(entries.NO_OP, snapshot.index, snapshot.term)
+
+
+def _voters_at_start(
+    journal: Journal, snapshot: SnapshotMeta | None, configured: Collection[str]
+) -> Collection[str]:
+    """The membership in effect: of the last change in the log, else the snapshot's, else as configured."""
+    base = snapshot.index if snapshot else 0
+    for payload, index, _ in reversed(journal[:]):
+        if index > base and payload[:1] == entries.MEMBERSHIP:
+            return Change.decode(payload).after
+    return snapshot.voters if snapshot else configured
