@@ -1,0 +1,104 @@
+"""Which real resources an element of `to` points to.
+
+`to` may name a destination, select destinations by labels, or use the old service name
+`<name>_<namespace>_svc_<port>`.  A name means the resource of the same origin as the policy (same zone, same
+namespace), found by KRI, since copies carry other stored names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mesh.policy.meta import DISPLAY_NAME, NAMESPACE, Meta, kri, with_section
+from mesh.policy.proxy import item_of
+from mesh.policy.values import Item, TargetRef
+from mesh.reader import Reader
+
+REAL_KINDS = frozenset({"MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"})
+_OLD_SERVICE_NAME = re.compile(r"(?P<name>.+)_(?P<namespace>.+)_svc(?:_(?P<port>\d+))?")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A resource that traffic goes to, or one named port of it (`section`, else empty)."""
+
+    meta: Meta
+    section: str = ""
+
+    @property
+    def kri(self) -> str:
+        return with_section(self.meta.kri, self.section)
+
+    def covers(self, other: Destination) -> bool:
+        """Whether a rule for this destination applies to the other one."""
+        if self.meta.kind == "Mesh":
+            return True
+        return self.meta.kri == other.meta.kri and self.section in ("", other.section)
+
+
+def resolve(reader: Reader, policy: Meta, target: TargetRef) -> list[Destination]:
+    """Destinations of one `to` element, in the order of the store; empty when nothing is there (yet)."""
+    kind = target["kind"]
+    if kind == "Mesh":
+        mesh = reader.get("Mesh", "", policy.mesh)
+        return [Destination(item_of(mesh).meta)] if mesh is not None else []
+    if kind not in REAL_KINDS:
+        return []
+    section = target.get("sectionName") or ""
+    labels, port = _labels(target)
+    if labels:
+        found: Iterable[Item] = _by_labels(reader, kind, policy.mesh, labels)
+    else:
+        found = _by_name(reader, kind, policy, target)
+    return list(_sections(found, section, port))
+
+
+def _labels(target: TargetRef) -> tuple[Mapping[str, str], int]:
+    """Labels to select by, and the port that an old service name implies."""
+    if labels := target.get("labels"):
+        return labels, 0
+    old = _OLD_SERVICE_NAME.fullmatch(target.get("name") or "") if target["kind"] == "MeshService" else None
+    if old is None or target.get("sectionName"):
+        return {}, 0
+    return {DISPLAY_NAME: old["name"], NAMESPACE: old["namespace"]}, int(old["port"] or 0)
+
+
+def _by_labels(reader: Reader, kind: str, mesh: str, labels: Mapping[str, str]) -> Iterator[Item]:
+    for stored in reader.list(kind, mesh):
+        have = stored.labels
+        if all(have.get(key) == value for key, value in labels.items()):
+            yield item_of(stored)
+
+
+def _by_name(reader: Reader, kind: str, policy: Meta, target: TargetRef) -> Iterator[Item]:
+    name = target.get("name") or ""
+    wanted = kri(kind, policy.mesh, policy.zone, target.get("namespace") or policy.namespace, name)
+    own = reader.get(kind, policy.mesh, name)
+    if own is not None and (item := item_of(own)).meta.kri == wanted:
+        yield item
+        return
+    for stored in reader.list(kind, policy.mesh):
+        meta = Meta(stored.kind, stored.mesh, stored.name, stored.labels)
+        if meta.kri == wanted:
+            yield item_of(stored)
+            return
+
+
+def _sections(items: Iterable[Item], section: str, port: int) -> Iterator[Destination]:
+    for item in items:
+        if not section and not port:
+            yield Destination(item.meta)
+            continue
+        for declared in _ports(item.spec):
+            if section in (declared.get("name"), str(declared["port"])) or port == declared["port"]:
+                yield Destination(item.meta, declared.get("name") or str(declared["port"]))
+                break
+
+
+def _ports(spec: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Ports of a service; an external service has the single one that it matches on."""
+    match = spec.get("match")
+    return [match] if match and "port" in match else spec.get("ports") or ()

@@ -1,0 +1,186 @@
+"""Which policies of one kind are for one proxy, on which of its endpoints, and why others are not.
+
+The answer keeps the policies in the order in which they are merged.  It depends on the proxy through few
+facts (labels, tags, names that policies mention), so many proxies get equal answers: `MatchedPolicies.key`
+names the answer by content, and whatever is computed from it can be shared by all proxies with that key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mesh.policy.meta import Meta, Role, kri
+from mesh.policy.order import sort_policies
+from mesh.policy.proxy import SERVICE_TAG, Endpoint, Proxy, has_tags, item_of, proxy_of, same_zone
+from mesh.policy.values import Item, TargetRef, target_of
+from mesh.reader import Reader
+from mesh.resource import Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Verdict on one policy: the selected endpoints, or the reason why it was passed over."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    reason: str = ""
+
+    @property
+    def selected(self) -> bool:
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class MatchedPolicies:
+    """Policies of one kind for one proxy, least important first everywhere.
+
+    `policies` concern the proxy as a whole (`to`, and single `default`s); `by_endpoint` has an entry for
+    each inbound or listener that at least one policy selects.
+    """
+
+    kind: str
+    policies: tuple[Item, ...] = ()
+    by_endpoint: Mapping[Endpoint, tuple[Item, ...]] = field(default_factory=dict)
+    passed_over: tuple[tuple[Meta, str], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Resource names of `policies`: equal for proxies that share all results but the inbound ones."""
+        return tuple(policy.meta.name for policy in self.policies)
+
+    def endpoint_key(self, endpoint: Endpoint) -> tuple[str, ...]:
+        """Resource names of the policies of one endpoint; equal keys share their inbound rules."""
+        return tuple(policy.meta.name for policy in self.by_endpoint.get(endpoint, ()))
+
+
+def matched(reader: Reader, dataplane: Resource, kind: str, *, shadow: bool = False) -> MatchedPolicies:
+    """Select the policies of `kind` for a Dataplane.  `shadow` adds those that only take part in what-ifs."""
+    proxy = proxy_of(reader, item_of(dataplane))
+    return match_proxy(reader, proxy, kind, shadow=shadow)
+
+
+def match_proxy(reader: Reader, proxy: Proxy, kind: str, *, shadow: bool = False) -> MatchedPolicies:
+    """As `matched`, for a proxy whose facts are known."""
+    policies = [item_of(stored) for stored in reader.list(kind, proxy.meta.mesh)]
+    return match_policies(reader, proxy, kind, policies, shadow=shadow)
+
+
+def match_policies(
+    reader: Reader, proxy: Proxy, kind: str, policies: Iterable[Item], *, shadow: bool = False
+) -> MatchedPolicies:
+    """As `matched`, among the given policies."""
+    chosen: list[Item] = []
+    by_endpoint: dict[Endpoint, list[Item]] = {}
+    passed: list[tuple[Meta, str]] = []
+    for policy in sort_policies(policies):
+        verdict = consider(reader, policy, proxy, shadow=shadow)
+        if not verdict.selected:
+            passed.append((policy.meta, verdict.reason))
+            continue
+        chosen.append(policy)
+        for endpoint in verdict.endpoints:
+            by_endpoint.setdefault(endpoint, []).append(policy)
+    per_endpoint = {e: tuple(by_endpoint[e]) for e in proxy.endpoints if e in by_endpoint}
+    return MatchedPolicies(kind, tuple(chosen), per_endpoint, tuple(passed))
+
+
+def consider(reader: Reader, policy: Item, proxy: Proxy, *, shadow: bool = False) -> Selection:
+    """Decide whether one policy is for one proxy."""
+    meta = policy.meta
+    if meta.shadow and not shadow:
+        return Selection(reason="is a shadow policy")
+    if meta.role is not Role.PRODUCER and not same_zone(meta, proxy.meta):
+        return Selection(reason=f"belongs to zone {meta.zone!r}, the proxy is in {proxy.meta.zone!r}")
+    if meta.role in (Role.CONSUMER, Role.WORKLOAD_OWNER) and meta.namespace != proxy.meta.namespace:
+        return Selection(reason=f"applies in its own namespace {meta.namespace!r} only")
+    return _select(reader, policy, target_of(policy), proxy)
+
+
+def _select(reader: Reader, policy: Item, ref: TargetRef, proxy: Proxy) -> Selection:
+    kind = ref["kind"]
+    if kind in ("Mesh", "MeshSubset") and proxy.proxy_type not in (
+        ref.get("proxyTypes") or [proxy.proxy_type]
+    ):
+        return Selection(reason=f"is for proxies of type {', '.join(ref['proxyTypes'])}")
+    if kind == "Mesh":
+        return Selection(proxy.endpoints)
+    if kind == "Dataplane":
+        return _select_dataplane(policy.meta, ref, proxy)
+    if kind == "MeshGateway":
+        return _select_gateway(policy.meta, ref, proxy)
+    if kind == "MeshHTTPRoute":
+        return _select_by_route(reader, policy, ref, proxy)
+    tags = dict(ref.get("tags") or {})
+    if kind in ("MeshService", "MeshServiceSubset"):
+        tags = {SERVICE_TAG: ref.get("name") or "", **tags}
+    return _select_by_tags(tags, proxy)
+
+
+def _select_dataplane(policy: Meta, ref: TargetRef, proxy: Proxy) -> Selection:
+    if name := ref.get("name"):
+        wanted = kri(
+            "Dataplane", proxy.meta.mesh, policy.zone, ref.get("namespace") or policy.namespace, name
+        )
+        if wanted != proxy.meta.kri:
+            return Selection(reason=f"selects the proxy {wanted}")
+    labels = ref.get("labels") or {}
+    if any(proxy.meta.labels.get(key) != value for key, value in labels.items()):
+        return Selection(reason=f"selects proxies with labels {_pairs(labels)}")
+    section = ref.get("sectionName")
+    if not section:
+        return Selection(proxy.endpoints)
+    endpoints = tuple(endpoint for endpoint in proxy.endpoints if endpoint.named(section))
+    return Selection(
+        endpoints, "" if endpoints else f"selects the inbound {section!r}, which the proxy lacks"
+    )
+
+
+def _select_by_tags(tags: Mapping[str, str], proxy: Proxy) -> Selection:
+    endpoints = tuple(endpoint for endpoint in proxy.endpoints if has_tags(tags, endpoint.tags))
+    if endpoints or (proxy.gateway and has_tags(tags, proxy.gateway_tags)) or not tags:
+        return Selection(endpoints)
+    return Selection(reason=f"selects proxies with tags {_pairs(tags)}")
+
+
+def _select_gateway(policy: Meta, ref: TargetRef, proxy: Proxy) -> Selection:
+    name = ref.get("name") or ""
+    gateway = proxy.gateway_meta
+    if gateway is None or not referenced(policy, name, gateway):
+        return Selection(reason=f"selects the gateway {name!r}")
+    tags = ref.get("tags") or {}
+    endpoints = tuple(endpoint for endpoint in proxy.endpoints if has_tags(tags, endpoint.tags))
+    if endpoints or not tags:
+        return Selection(endpoints)
+    return Selection(reason=f"selects listeners with tags {_pairs(tags)}")
+
+
+def _select_by_route(reader: Reader, policy: Item, ref: TargetRef, proxy: Proxy) -> Selection:
+    route = find_route(reader, policy.meta, ref.get("name") or "")
+    if route is None:
+        return Selection(reason=f"selects the MeshHTTPRoute {ref.get('name')!r}, which does not exist")
+    if target_of(route)["kind"] == "MeshHTTPRoute":
+        return Selection(reason=f"selects the MeshHTTPRoute {route.meta.name!r}, which selects another route")
+    verdict = consider(reader, route, proxy)
+    return verdict if verdict.selected else Selection(reason=f"its MeshHTTPRoute {verdict.reason}")
+
+
+def find_route(reader: Reader, policy: Meta, name: str) -> Item | None:
+    """The MeshHTTPRoute that a policy's top-level targetRef names."""
+    exact = reader.get("MeshHTTPRoute", policy.mesh, name)
+    if exact is not None and referenced(policy, name, (route := item_of(exact)).meta):
+        return route
+    for stored in reader.list("MeshHTTPRoute", policy.mesh):
+        route = item_of(stored)
+        if referenced(policy, name, route.meta):
+            return route
+    return None
+
+
+def referenced(by: Meta, name: str, resource: Meta) -> bool:
+    """Whether a plain name written in `by` means `resource`, here or where it was copied from."""
+    zones = {zone for zone in (by.zone, resource.zone) if zone}
+    return name in (resource.name, resource.display_name) and len(zones) <= 1
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in pairs.items())
