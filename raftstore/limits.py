@@ -28,7 +28,10 @@ WAL_RECORD_BYTES_MAX = 32 * MIB
 WAL_SEGMENT_BYTES = 64 * MIB
 
 # --- memory of request ids (exactly once) ------------------------------------------------
-# A retry later than this, in log time, or after so many newer requests, is a new request.
+# A retry later than this, in log time, or after so many newer requests, is a new request. The
+# newest are kept whatever the clock says: a leader's clock that jumps must not void retries.
+# These three are part of the log's format: replicas that differ in them diverge.
+REQUESTS_REMEMBERED_MIN = 1_000
 REQUESTS_REMEMBERED_MAX = 100_000
 REQUESTS_REMEMBERED_MS = 10 * 60 * 1000
 

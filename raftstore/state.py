@@ -1,0 +1,179 @@
+"""The folded log: records and remembered requests, as values that share structure.
+
+Everything here is persistent (Bagwell's hash array mapped tries, by `immutables`): a change
+makes a new value that shares all but a path with the old one. So holding on to a state
+*is* a snapshot: it costs a pointer, copies nothing and blocks nobody.
+
+Records lie in three levels, kind -> mesh -> name, so that a scope is found without
+looking at other records. Each collection carries a digest: the sum, modulo 2^128, of
+its members' BLAKE2b hashes. It does not depend on order and a change updates it with one
+subtraction and one addition (Bellare and Micciancio's AdHash, 1997). Equal digests at equal
+index is how replicas are checked to have converged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from immutables import Map
+
+from raftstore.codec import outcome_to_wire, pack, record_to_wire
+from raftstore.types import Key, Outcome, Record, Scope
+
+_MODULUS = 2**128
+_EMPTY: Map[Any, Any] = Map()
+
+Names: TypeAlias = "Map[str, Record]"
+Meshes: TypeAlias = "Map[str, Names]"
+
+
+def _hash(member: object) -> int:
+    return int.from_bytes(blake2b(pack(member), digest_size=16).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """All records, by key and by scope."""
+
+    tree: Map[str, Meshes] = _EMPTY
+    count: int = 0
+    sum: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def get(self, key: Key) -> Record | None:
+        meshes = self.tree.get(key.kind)
+        names = meshes.get(key.mesh) if meshes is not None else None
+        return names.get(key.name) if names is not None else None
+
+    def put(self, record: Record) -> Records:
+        kind, mesh, name = record.key
+        meshes: Meshes = self.tree.get(kind) or Map()
+        names: Names = meshes.get(mesh) or Map()
+        old = names.get(name)
+        tree = self.tree.set(kind, meshes.set(mesh, names.set(name, record)))
+        total = self.sum + _hash(record_to_wire(record))
+        if old is None:
+            return Records(tree, self.count + 1, total % _MODULUS)
+        return Records(tree, self.count, (total - _hash(record_to_wire(old))) % _MODULUS)
+
+    def delete(self, key: Key) -> Records:
+        """Without `key`, which must exist."""
+        meshes = self.tree[key.kind]
+        old = meshes[key.mesh][key.name]
+        names = meshes[key.mesh].delete(key.name)
+        meshes = meshes.set(key.mesh, names) if names else meshes.delete(key.mesh)
+        tree = self.tree.set(key.kind, meshes) if meshes else self.tree.delete(key.kind)
+        return Records(tree, self.count - 1, (self.sum - _hash(record_to_wire(old))) % _MODULUS)
+
+    def scan(self, scope: Scope = Scope()) -> Iterator[Record]:
+        """The records of a scope, in no promised order; touches no others."""
+        for names in self._buckets(scope):
+            yield from names.values()
+
+    def any(self, scope: Scope) -> Record | None:
+        """The first record of the scope by key, or None when it is empty."""
+        found = [record.key for names in self._buckets(scope) for record in names.values()]
+        return self.get(min(found)) if found else None
+
+    def _buckets(self, scope: Scope) -> Iterator[Names]:
+        kinds = self.tree.values() if scope.kind is None else filter(None, [self.tree.get(scope.kind)])
+        for meshes in kinds:
+            if scope.mesh is None:
+                yield from meshes.values()
+            elif (names := meshes.get(scope.mesh)) is not None:
+                yield names
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of a request. `position` is its place in the order of arrival."""
+
+    outcome: Outcome
+    time_ms: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The memory that makes retries harmless: request id -> outcome, oldest forgotten first."""
+
+    by_id: Map[str, Remembered] = _EMPTY
+    order: Map[int, str] = _EMPTY
+    oldest: int = 0
+    next: int = 0
+    sum: int = 0
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def get(self, request_id: str) -> Outcome | None:
+        found = self.by_id.get(request_id)
+        return found.outcome if found is not None else None
+
+    def add(self, request_id: str, outcome: Outcome, time_ms: int) -> Requests:
+        """With one more request, which must be new."""
+        entry = Remembered(outcome, time_ms, self.next)
+        return Requests(
+            self.by_id.set(request_id, entry),
+            self.order.set(self.next, request_id),
+            self.oldest,
+            self.next + 1,
+            (self.sum + _request_hash(request_id, entry)) % _MODULUS,
+        )
+
+    def forget(self, now_ms: int, *, count_min: int, count_max: int, age_ms_max: int) -> Requests:
+        """Without the requests beyond count_max, or older than age_ms_max; the last count_min stay."""
+        by_id, order, oldest, total = self.by_id, self.order, self.oldest, self.sum
+        while (count := self.next - oldest) > count_min:
+            request_id = order[oldest]
+            entry = by_id[request_id]
+            if count <= count_max and now_ms - entry.time_ms <= age_ms_max:
+                break
+            by_id, order, oldest = by_id.delete(request_id), order.delete(oldest), oldest + 1
+            total -= _request_hash(request_id, entry)
+        if oldest == self.oldest:
+            return self
+        return Requests(by_id, order, oldest, self.next, total % _MODULUS)
+
+    def in_order(self) -> Iterator[tuple[str, Remembered]]:
+        """Oldest first."""
+        for position in range(self.oldest, self.next):
+            request_id = self.order[position]
+            yield request_id, self.by_id[request_id]
+
+
+def _request_hash(request_id: str, entry: Remembered) -> int:
+    return _hash((request_id, outcome_to_wire(entry.outcome), entry.time_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that applying the log up to `index` made. log_time_ms never goes back."""
+
+    index: int = 0
+    term: int = 0
+    log_time_ms: int = 0
+    records: Records = Records()
+    requests: Requests = Requests()
+
+    def get(self, key: Key) -> Record | None:
+        return self.records.get(key)
+
+    def scan(self, scope: Scope = Scope()) -> Iterator[Record]:
+        return self.records.scan(scope)
+
+    def digest(self) -> str:
+        """Equal on replicas that applied the same log up to the same index. O(1).
+
+        The index itself is left out: entries that are no commands do not reach the machine.
+        """
+        parts = pack((self.log_time_ms, self.records.sum.to_bytes(16), self.requests.sum.to_bytes(16)))
+        return blake2b(parts, digest_size=16).hexdigest()
+
+    def at(self, index: int, term: int) -> State:
+        return replace(self, index=index, term=term)
