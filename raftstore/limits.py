@@ -59,3 +59,23 @@ PING_S = 0.5
 SILENCE_S = 3.0
 REDIAL_S_MIN = 0.05
 REDIAL_S_MAX = 1.0
+
+# --- writes on their way -----------------------------------------------------------------
+# Per replica, without an outcome yet. A second of full load; more only adds waiting.
+SUBMITS_WAITING_MAX = 20_000
+SUBMITS_WAITING_BYTES_MAX = 64 * MIB
+# One frame from replica to leader, and one entry: several, so that nothing large blocks a heartbeat.
+FORWARD_BYTES = 1 * MIB
+ENTRY_TARGET_BYTES = 1 * MIB
+# Entries without an outcome. While they are written and replicated, what arrives shares the next.
+ENTRIES_IN_FLIGHT_MAX = 4
+# At the leader, of all replicas together.
+INTAKE_BYTES_MAX = 256 * MIB
+# After a leader refused (it is about to change): long enough for news, short against an election.
+RESEND_S = 0.05
+
+# --- between a replica's processes ---------------------------------------------------------
+# The largest feed item: a commit of a full transaction, or a chunk of a snapshot.
+SOCKET_FRAME_BYTES_MAX = 64 * MIB
+# Per worker connection: requests without an answer.
+REQUESTS_WAITING_MAX = 20_000
