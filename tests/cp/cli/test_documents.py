@@ -31,5 +31,5 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> N
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="nothing.yaml: No such file"):
+    with pytest.raises(CommandError, match=r"nothing.yaml: No such file"):
         read([str(tmp_path / "nothing.yaml")], {})
