@@ -14,7 +14,6 @@ from mesh.policy.inbound import FROM_AS_RULES, InboundRules, from_entries, inbou
 from mesh.policy.kinds import POLICY_KINDS, ROUTE_KINDS, PolicyKind
 from mesh.policy.merge import hash_matches
 from mesh.policy.meta import Meta
-from mesh.policy.order import sort_inbound, sort_outbound
 from mesh.policy.outbound import OutboundRules, ResourceRule, outbound_rules
 from mesh.policy.proxy import Endpoint, Proxy, gateway_proxy, item_of, proxy_of
 from mesh.policy.single import single_rule
@@ -67,7 +66,7 @@ def meshservices_exclusive(reader: Reader, mesh: str) -> bool:
 
 
 def _to_tags(reader: Reader, kind: PolicyKind, matched: MatchedPolicies) -> list[SubsetRule]:
-    return to_subset_rules(kind.name, sort_outbound(expand_routes(reader, matched.policies)))
+    return to_subset_rules(kind.name, expand_routes(reader, matched.policies))
 
 
 def _rule_json(
@@ -91,7 +90,7 @@ def _rule_json(
 
 def _from_json(kind: PolicyKind, matched: MatchedPolicies) -> Iterator[Json]:
     for endpoint in _by_port(matched):
-        entries = sort_inbound(from_entries(matched.by_endpoint[endpoint]))
+        entries = list(from_entries(matched.by_endpoint[endpoint]))
         if rules := from_subset_rules(kind.name, entries):
             yield {"inbound": _endpoint_json(endpoint), "rules": [_subset_json(rule) for rule in rules]}
 

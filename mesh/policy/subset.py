@@ -56,7 +56,7 @@ class SubsetRule:
 
 
 def from_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
-    """Rules of `from` elements (sorted, least important first), most positive tags first.
+    """Rules of `from` elements, in the order of their policies and lists, most positive tags first.
 
     Raises TooManySubsets, which names the policies, when the combinations would not be bounded.
     """
@@ -64,7 +64,10 @@ def from_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
 
 
 def to_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
-    """Rules of `to` elements by service name.  Negations appear when several tag keys are involved."""
+    """Rules of `to` elements by service name, the elements as in `from_subset_rules`.
+
+    Negations appear when several tag keys are involved.
+    """
     entries = [entry for entry in entries if entry.target["kind"] in _SUBSET_KINDS]
     subsets = list(dict.fromkeys(subset_of(entry.target) for entry in entries))
     if len({tag.key for subset in subsets for tag in subset}) > 1:
