@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from importlib import metadata
 
-PRODUCT = "Raftmesh"
+# kumactl refuses a control plane whose `/` names another product than its own, and warns
+# when the versions differ by a minor; so `/` answers in Kuma's name and tells ours beside it.
+PRODUCT = "Kuma"
 BASED_ON_KUMA = "2.14.3"
 
 

@@ -14,13 +14,18 @@ import orjson
 import yaml
 from aiohttp import web
 
-from cp.api.problems import Problem, bad_request
 from cp.limits import BODY_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX
+from cp.problems import Problem, bad_request
 
 TITLE = "Could not process a resource"
 _YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
-# curl says x-www-form-urlencoded unless told otherwise; the body decides, not curl's guess.
-_JSON_TYPES = ("application/json", "application/octet-stream", "application/x-www-form-urlencoded")
+# curl says x-www-form-urlencoded unless told otherwise; the body decides, not the guess of a client.
+_JSON_TYPES = (
+    "application/json",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "text/plain",
+)
 
 
 class _Loader(yaml.CSafeLoader):

@@ -1,0 +1,76 @@
+"""The application: one middleware around all handlers, and the routes of each subject.
+
+A subject is a module with `routes(context)`. The middleware is the only place that knows
+of time, metrics, the index header and failures; handlers return values or raise.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from cp.api import crud, lists, meta
+from cp.api.consistency import INDEX, INDEX_HEADER
+from cp.api.context import CONTEXT, Context
+from cp.api.failures import to_response
+
+access_log = logging.getLogger("cp.access")
+
+# Each adds its routes; a path that two could answer belongs to the first.
+SUBJECTS = (meta.routes, lists.routes, crud.routes)
+
+
+def create_app(context: Context) -> web.Application:
+    """The API over one worker's view and log."""
+    app = web.Application(middlewares=[_around(context)], handler_args={"max_line_size": 16_384})
+    app[CONTEXT] = context
+    for routes in SUBJECTS:
+        app.add_routes(routes(context))
+    return app
+
+
+def _around(context: Context) -> Middleware:
+    metrics, log_access = context.metrics, context.config.log.access
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        status = 499  # the client went away
+        metrics.http_inflight.inc()
+        try:
+            response = await answer(request, handler)
+            status = response.status
+            return response
+        finally:
+            metrics.http_inflight.dec()
+            seconds = time.perf_counter() - started
+            metrics.http_duration.labels(_route(request), request.method, str(status)).observe(seconds)
+            if log_access:
+                access_log.info(
+                    "%s %s %d %.1f ms from %s",
+                    request.method,
+                    request.path_qs,
+                    status,
+                    seconds * 1e3,
+                    request.remote,
+                )
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - the catch-all: whatever failed, the client gets an answer
+            response = to_response(error, request)
+        if not response.prepared and INDEX_HEADER not in response.headers:
+            response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
+        return response
+
+    return around
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern, never the path: labels must not grow with the names of resources."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

@@ -1,0 +1,36 @@
+"""What every handler of the API works with, passed explicitly."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from cp.config_schema import Config
+from cp.live import LiveView
+from cp.metrics import Metrics
+from cp.resources import Resources
+from raftstore.port import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One worker: its settings, the log, the view folded from it, and the way to write."""
+
+    config: Config
+    store: Store
+    live: LiveView
+    resources: Resources
+    metrics: Metrics
+    hostname: str = field(default_factory=socket.gethostname)
+    instance_id: str = ""
+
+    @property
+    def instance(self) -> str:
+        """Names this process among all replicas and workers."""
+        return self.instance_id or f"{self.hostname}-{self.config.raft.node_id}-{os.getpid()}"
+
+
+CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

@@ -1,0 +1,317 @@
+"""From what a client wants to what the log is asked: a pure function of a view.
+
+`plan` takes a view and operations and gives guards, writes and what would be there after.
+Each operation is checked against the state that the ones before it left, so one
+transaction may create a mesh and everything in it. What the checks relied on becomes a
+guard: whoever changes it in between makes the transaction fail, and it is planned anew.
+
+The order of checks, and so which of several faults is reported, is Kuma's: the mesh
+exists, the document decodes, it says what the URL says, its labels, its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+from cp.config_schema import Config
+from cp.problems import Problem, bad_request, not_found, not_valid
+from mesh import labels as mesh_labels
+from mesh.codec import decode, encode_value
+from mesh.defaults import default_policies
+from mesh.errors import BadRequest, FieldError, Invalid
+from mesh.labels import Mode
+from mesh.registry import KINDS, Kind
+from mesh.resource import Resource, ResourceKey
+from mesh.validate import validate, warnings
+from mesh.view import View
+from raftstore.types import (
+    Absent,
+    AbsentScope,
+    Delete,
+    DeleteScope,
+    Exists,
+    Guard,
+    Key,
+    Put,
+    Scope,
+    VersionIs,
+    Write,
+)
+
+PROCESS = "Could not process a resource"
+DATAPLANES_LEFT = FieldError("mesh", "unable to delete mesh, there are still some dataplanes attached")
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What the client says must be there: a version (If-Match), nothing (If-None-Match: *), or
+    something (If-Match: *). The default expects nothing in particular."""
+
+    version: int | None = None
+    absent: bool = False
+    exists: bool = False
+
+    def holds(self, current: Resource | None) -> bool:
+        version = current.version if current else 0
+        return not (
+            (self.absent and current is not None)
+            or (self.exists and current is None)
+            or (self.version is not None and self.version != version)
+        )
+
+    def __bool__(self) -> bool:
+        return self.absent or self.exists or self.version is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PutOp:
+    """Create or replace. `kind`, `mesh`, `name`: what the URL says, to be agreed with by the body."""
+
+    document: Mapping[str, Any]
+    kind: str | None = None
+    mesh: str | None = None
+    name: str | None = None
+    expect: Expect = Expect()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOp:
+    key: ResourceKey
+    expect: Expect = Expect()
+
+
+Operation = PutOp | DeleteOp
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What becomes of one operation. `resource` is None for a delete."""
+
+    key: ResourceKey
+    created: bool = False
+    resource: Resource | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Plan:
+    """A transaction in the making. `refusals` says what a failed guard means to the client; a
+    guard that is not in it failed because of a race, and the plan is made anew."""
+
+    view: View
+    guards: list[Guard] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    refusals: dict[int, Problem] = field(default_factory=dict)
+
+    def guard(self, guard: Guard, refusal: Problem | None = None) -> None:
+        if guard in self.guards:
+            return
+        if refusal is not None:
+            self.refusals[len(self.guards)] = refusal
+        self.guards.append(guard)
+
+    def put(self, resource: Resource) -> None:
+        self.writes.append(Put(Key(*resource.key), encode_value(resource)))
+        self.view, _ = self.view.with_changes(self.view.index, [(resource.key, resource)])
+
+
+# Whether the caller may write this resource; raises Problem. Asked after the mesh is known.
+Allowed = Callable[[Kind, ResourceKey], None]
+
+
+def plan(
+    view: View,
+    operations: Sequence[Operation],
+    config: Config,
+    *,
+    allowed: Allowed,
+    expectations_as_guards: bool = False,
+) -> Plan:
+    """Plan one transaction. Raises Problem for the first operation that is refused.
+
+    expectations_as_guards: leave `expect` to the log alone, so that the retry of a write that
+    was applied gets its first answer instead of a refusal.
+    """
+    made = Plan(view)
+    planner = _Planner(view, made, config, allowed, expectations_as_guards)
+    for operation in operations:
+        if isinstance(operation, PutOp):
+            planner.put(operation)
+        else:
+            planner.delete(operation)
+    return made
+
+
+class _Where(TypedDict):
+    """Where this control plane stands, as the rules of labels ask for it."""
+
+    mode: Mode
+    zone: str
+    federated: bool
+    origin_required: bool
+
+
+class _Planner:
+    def __init__(self, base: View, made: Plan, config: Config, allowed: Allowed, as_guards: bool) -> None:
+        self._base = base
+        self._plan = made
+        self._config = config
+        self._allowed = allowed
+        self._as_guards = as_guards
+        zone = config.multizone.zone
+        self._where: _Where = {
+            "mode": config.mode,
+            "zone": zone.name,
+            "federated": config.federated,
+            "origin_required": not zone.disable_origin_label_validation,
+        }
+
+    # --- put ------------------------------------------------------------------------------
+
+    def put(self, operation: PutOp) -> None:
+        if operation.mesh:
+            self._need_mesh(operation.mesh)
+        resource = _decode(operation)
+        kind = KINDS[resource.kind]
+        check_writable(kind, self._config)
+        if kind.scope == "mesh":
+            self._need_mesh(resource.mesh)
+        self._allowed(kind, resource.key)
+        previous = self._plan.view.get(*resource.key)
+        title = f"Could not {'create' if previous is None else 'update'} a resource"
+        resource = self._stamped(resource, previous, title)
+        if faults := validate(resource, self._plan.view):
+            raise not_valid(title, faults)
+        self._guard_record(resource.key, operation.expect, previous)
+        self._plan.put(resource)
+        self._plan.results.append(Result(resource.key, previous is None, resource, tuple(warnings(resource))))
+        if resource.kind == "Mesh" and previous is None:
+            self._add_default_policies(resource)
+
+    def _need_mesh(self, mesh: str) -> None:
+        if self._plan.view.get("Mesh", "", mesh) is None:
+            reason = FieldError("mesh", f"mesh of name {mesh} is not found")
+            raise Problem(400, "Could not create a resource", "Mesh is not found", [reason])
+        if self._base.get("Mesh", "", mesh) is not None:
+            self._plan.guard(Exists(Key("Mesh", "", mesh)))
+
+    def _stamped(self, resource: Resource, previous: Resource | None, title: str) -> Resource:
+        """With the labels that this control plane writes, and the status that it has: the status
+        of a resource is never a client's to set."""
+        where = self._where
+        if faults := mesh_labels.check(resource, **where):
+            raise not_valid(PROCESS, faults)
+        stamped, faults = mesh_labels.compute(resource, **where, previous=previous)
+        if faults:
+            raise not_valid(title, faults)
+        return replace(resource, labels=stamped, status=previous.status if previous else None)
+
+    def _add_default_policies(self, mesh: Resource) -> None:
+        """A mesh and its default policies are one event: nobody sees the one without the others."""
+        for policy in default_policies(mesh):
+            if self._plan.view.get(*policy.key) is None:
+                self._plan.guard(Absent(Key(*policy.key)))
+                self._plan.put(self._stamped(policy, None, PROCESS))
+
+    # --- delete ---------------------------------------------------------------------------
+
+    def delete(self, operation: DeleteOp) -> None:
+        key, title = operation.key, "Could not delete a resource"
+        kind = KINDS[key.kind]
+        check_writable(kind, self._config)
+        if kind.scope == "mesh" and self._plan.view.get("Mesh", "", key.mesh) is None:
+            raise not_found("Failed to retrieve Mesh")
+        self._allowed(kind, key)
+        previous = self._plan.view.get(*key)
+        if previous is None:
+            if operation.expect.exists or operation.expect.version:
+                raise precondition_failed(previous)
+            raise not_found(title)
+        if faults := mesh_labels.check_delete(
+            previous,
+            mode=self._where["mode"],
+            federated=self._where["federated"],
+            origin_required=self._where["origin_required"],
+        ):
+            raise not_valid(PROCESS, faults)
+        self._guard_record(key, operation.expect, previous)
+        self._plan.writes.append(Delete(Key(*key)))
+        gone = [key]
+        if key.kind == "Mesh":
+            gone += self._delete_owned(key.name, title)
+        view = self._plan.view
+        self._plan.view, _ = view.with_changes(view.index, [(key, None) for key in gone])
+        self._plan.results.append(Result(key))
+
+    def _delete_owned(self, mesh: str, title: str) -> Iterator[ResourceKey]:
+        """A Mesh owns what is in it, and is not deleted under the feet of its proxies."""
+        if not self._config.store.unsafe_delete:
+            if self._plan.view.list("Dataplane", mesh):
+                raise not_valid(title, [DATAPLANES_LEFT])
+            self._plan.guard(AbsentScope(Scope("Dataplane", mesh)))
+        self._plan.writes.append(DeleteScope(Scope(None, mesh)))
+        return (
+            r.key
+            for kind in KINDS.values()
+            if kind.scope == "mesh"
+            for r in self._plan.view.list(kind.name, mesh)
+        )
+
+    # --- guards ---------------------------------------------------------------------------
+
+    def _guard_record(self, key: ResourceKey, expect: Expect, previous: Resource | None) -> None:
+        """Fix in the log what was looked at: this version, or nothing. Also the client's expectation."""
+        stored = self._base.get(*key)
+        record = Key(*key)
+        if expect and not self._as_guards and not expect.holds(previous):
+            raise precondition_failed(previous)
+        if expect and self._as_guards:
+            refusal = precondition_failed(previous)
+            if expect.version is not None:
+                self._plan.guard(VersionIs(record, expect.version), refusal)
+            elif expect.absent:
+                self._plan.guard(Absent(record), refusal)
+            else:
+                self._plan.guard(Exists(record), refusal)
+        if previous is not None and stored is None:
+            return  # written by this very transaction: its first write is guarded
+        self._plan.guard(Absent(record) if stored is None else VersionIs(record, stored.version))
+
+
+def _decode(operation: PutOp) -> Resource:
+    try:
+        resource = decode(operation.document, kind=operation.kind, mesh=operation.mesh, name=operation.name)
+    except Invalid as error:
+        raise not_valid(PROCESS, error.errors) from error
+    except BadRequest as error:
+        raise bad_request(error.detail, PROCESS) from error
+    if not KINDS[resource.kind].path:
+        raise bad_request(f'invalid resource type "{resource.kind}"', PROCESS)
+    return resource
+
+
+def precondition_failed(current: Resource | None) -> Problem:
+    """412: what is there is not what the client expected."""
+    detail = f"the resource is at version {current.version}" if current else "the resource does not exist"
+    return Problem(412, "Precondition Failed", detail)
+
+
+def check_writable(kind: Kind, config: Config) -> None:
+    """Whether this control plane takes writes of the kind at all. Raises Problem (405)."""
+    title = "Method not Allowed"
+    if config.api_server.read_only:
+        raise Problem(405, title, "this control plane's API is read-only (apiServer.readOnly)")
+    if kind.read_only or not kind.path:
+        raise Problem(405, title, f"{kind.name} is written by the control plane alone")
+    here, there = ("GLOBAL", "ZONE") if config.mode == "global" else ("ZONE", "GLOBAL")
+    writable = kind.writable_on_global if config.mode == "global" else kind.writable_on_zone
+    if (config.mode == "global" or config.federated) and not writable:
+        raise Problem(
+            405,
+            title,
+            f"Operation not allowed. Kuma resources like {kind.name} can be updated or deleted only "
+            f"from the {there} control plane and not from a {here} control plane.",
+        )

@@ -1,0 +1,115 @@
+"""The way of a write: plan it on the view, ask the log, and plan anew when somebody was faster.
+
+Everything that writes goes through here: the API, transactions, the defaults at start, the
+registration of proxies. The plan holds in guards what it relied on, so two writers never
+overwrite each other unseen, whichever replicas they spoke to.
+
+Exactly once: attempt N of a request carries the id `<request id>#N`. A client that retries
+with the same id walks the same attempts; the log answers each with its first outcome.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cp.config_schema import Config
+from cp.limits import INDEX_WAIT_S, WRITE_RACES_MAX, WRITE_TIMEOUT_S
+from cp.live import LiveView
+from cp.metrics import Metrics
+from cp.plan import Allowed, Operation, Plan, Result, plan
+from cp.problems import Problem
+from mesh.registry import Kind
+from mesh.resource import ResourceKey
+from raftstore.errors import UnknownOutcome
+from raftstore.port import Store
+from raftstore.types import Outcome, Txn
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who writes, why, and under which request id ("" when the client gave none)."""
+
+    actor: str = ""
+    cause: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The log index of a write, and what became of each operation."""
+
+    index: int
+    results: tuple[Result, ...]
+
+
+def everything_allowed(kind: Kind, key: ResourceKey) -> None:
+    """The control plane's own writes."""
+
+
+class Resources:
+    """Writes resources through one worker's store and view."""
+
+    def __init__(self, store: Store, live: LiveView, config: Config, metrics: Metrics) -> None:
+        self._store = store
+        self._live = live
+        self._config = config
+        self._metrics = metrics
+
+    async def write(
+        self, operations: Sequence[Operation], origin: Origin, allowed: Allowed = everything_allowed
+    ) -> Written:
+        """All operations in one transaction, or none. Raises Problem or StoreError."""
+        request_id = origin.request_id or secrets.token_hex(16)
+        deadline = time.monotonic() + WRITE_TIMEOUT_S
+        for attempt in range(WRITE_RACES_MAX):
+            made = plan(
+                self._live.view,
+                operations,
+                self._config,
+                allowed=allowed,
+                expectations_as_guards=bool(origin.request_id),
+            )
+            outcome = await self._submit(made, origin, f"{request_id}#{attempt}", deadline)
+            if outcome.applied:
+                return Written(outcome.index, self._results(made, outcome))
+            refusal = made.refusals.get(outcome.failed_guard or 0)
+            if refusal is not None:
+                raise refusal
+            self._metrics.store_conflicts.inc()
+            await self._live.wait_for(outcome.index, INDEX_WAIT_S)
+        raise Problem(
+            409, "Conflict", f"somebody else was faster {WRITE_RACES_MAX} times in a row; try again"
+        )
+
+    async def _submit(self, made: Plan, origin: Origin, request_id: str, deadline: float) -> Outcome:
+        txn = Txn(
+            writes=tuple(made.writes),
+            guards=tuple(made.guards),
+            actor=origin.actor,
+            request_id=request_id,
+            cause=origin.cause,
+            via=self._config.raft.node_id,
+        )
+        started = time.monotonic()
+        if started >= deadline:
+            raise UnknownOutcome("the write was not decided in time")
+        with self._metrics.store.labels("submit").time():
+            outcome = await self._store.submit(txn, timeout_s=deadline - started)
+        if outcome.applied:
+            # What was written is in this worker's view before the client hears of it.
+            await self._live.wait_for(outcome.index, INDEX_WAIT_S)
+        return outcome
+
+    def _results(self, made: Plan, outcome: Outcome) -> tuple[Result, ...]:
+        """As planned, unless this was the retry of a write that had been applied already: then
+        the plan saw that write, and "created" is what the record itself tells."""
+        return tuple(self._as_first_told(result, outcome.index) for result in made.results)
+
+    def _as_first_told(self, result: Result, index: int) -> Result:
+        stored = self._live.view.get(*result.key)
+        if result.resource is None or stored is None or stored.version != index:
+            return result
+        return replace(result, created=stored.created_ms == stored.modified_ms, resource=stored)

@@ -1,0 +1,131 @@
+"""A worker: the live view and everything that is served from it.
+
+The same class serves the embedded control plane (its store lives in this process) and a
+worker process (its store is a socket): it only knows the Store port. Services start once
+the view stands, so nobody is ever answered from an empty mesh, and stop in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from cp.api.app import create_app
+from cp.api.context import Context
+from cp.config_schema import Config
+from cp.initial import create_initial
+from cp.limits import STOP_TIMEOUT_S
+from cp.live import LiveView
+from cp.metrics import Metrics
+from cp.ports import Unusable
+from cp.resources import Resources
+from cp.tls import server_context
+from raftstore.port import Store
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 120.0  # Kuma's idle timeout of API connections
+BACKLOG = 1024  # connections waiting to be accepted: a reconnect of all clients at once
+
+
+class Worker:
+    """Serves one view. `start` returns when everything answers; `stop` ends it in good order."""
+
+    def __init__(self, config: Config, store: Store, *, number: int = 0, shared_ports: bool = False) -> None:
+        self.config = config
+        self.store = store
+        self.number = number
+        self.metrics = Metrics()
+        self.live = LiveView(store, self.metrics)
+        self.resources = Resources(store, self.live, config, self.metrics)
+        self.ports: dict[str, int] = {}
+        self._shared_ports = shared_ports
+        self._stops: list[Callable[[], Awaitable[object]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, unix_socket: str = "") -> None:
+        """Fold the feed, then serve. Raises Unusable when a port cannot be opened."""
+        self._spawn(self.live.run(), "feed")
+        while not await self.live.wait_for(0, 10.0):
+            log.info("waiting for the store's feed")
+        log.info("the view stands at index %d with %d resources", self.live.index, len(self.live.view))
+        await self._serve_api(unix_socket)
+        if self.number == 0:
+            self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests in flight end, then let go of the feed."""
+        for stop in reversed(self._stops):
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await stop()
+            except TimeoutError:
+                log.warning("a service did not stop within %g s", STOP_TIMEOUT_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- services -------------------------------------------------------------------------
+
+    async def _serve_api(self, unix_socket: str) -> None:
+        context = Context(self.config, self.store, self.live, self.resources, self.metrics)
+        runner = web.AppRunner(
+            create_app(context), access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=2.0
+        )
+        await runner.setup()
+        self._stops.append(runner.cleanup)
+        api = self.config.api_server
+        if api.http.enabled:
+            await self._listen(runner, api.http.interface, api.http.port, "apiServer.http.port")
+        if api.https.enabled:
+            tls = server_context(self.config, api.https.tls_cert_file, api.https.tls_key_file)
+            await self._listen(runner, api.https.interface, api.https.port, "apiServer.https.port", tls)
+        if self.number == 0:
+            port = self.config.diagnostics.server_port
+            await self._listen(runner, "0.0.0.0", port, "diagnostics.serverPort")
+        if unix_socket:
+            await web.UnixSite(runner, unix_socket).start()
+
+    async def _listen(
+        self, runner: web.AppRunner, host: str, port: int, setting: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            opened = socket.create_server(
+                (host, port), family=family, backlog=BACKLOG, reuse_port=self._shared_ports
+            )
+        except OSError as error:
+            raise Unusable(f"{host}:{port} ({setting}): {error.strerror or error}") from error
+        await web.SockSite(runner, opened, ssl_context=tls, backlog=BACKLOG).start()
+        self.ports[setting] = opened.getsockname()[1]
+        log.info("listening on %s:%d (%s)", host, self.ports[setting], setting)
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:
+                log.exception("%s ended with an error", name)
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+
+async def run_until(stop: asyncio.Event, worker: Worker, unix_socket: str = "") -> None:
+    """Start the worker and serve until `stop`, which may come while it still starts. Raises Unusable."""
+    starting = asyncio.create_task(worker.start(unix_socket))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopping
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        await worker.stop()
