@@ -36,6 +36,7 @@ class DeltaSession(Session):
         first = not subscription.started
         if first:
             subscription.start(request.initial_resource_versions)
+            self.status.of(subscription.type_url).presented = len(subscription.has)
         if WILDCARD in names or (first and not names and subscription.type_url in WILDCARD_TYPES):
             subscription.subscribe_wildcard(self._resources(subscription.type_url))
         if first:

@@ -17,8 +17,12 @@ class Rejection:
 
 @dataclass(slots=True)
 class TypeStatus:
-    """One resource type on one stream. rejections: the resources it refuses now, by name."""
+    """One resource type on one stream. rejections: the resources it refuses now, by name.
 
+    presented: resources that the client said it has when it subscribed (it moved, or came back).
+    """
+
+    presented: int = 0
     sent: int = 0
     acked: int = 0
     rejected: int = 0

@@ -12,6 +12,7 @@ from cp.config_schema import Config
 from cp.live import LiveView
 from cp.metrics import Metrics
 from cp.resources import Resources
+from cp.streams import Connections
 from raftstore.port import Store
 
 
@@ -24,6 +25,7 @@ class Context:
     live: LiveView
     resources: Resources
     metrics: Metrics
+    connections: Connections = field(default_factory=Connections)
     hostname: str = field(default_factory=socket.gethostname)
     instance_id: str = ""
 
