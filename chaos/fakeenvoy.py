@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 
@@ -24,7 +24,7 @@ from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 # Returns why a resource (type URL, name, bytes) is rejected, or None to accept it.
 Judge = Callable[[str, str, bytes], str | None]
 
-END_OF_STREAM: Any = grpc.aio.EOF
+END_OF_STREAM = cast("Any", grpc.aio).EOF
 
 RDS_MESSAGE = "envoy.extensions.filters.network.http_connection_manager.v3.Rds"
 SDS_MESSAGE = "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig"

@@ -51,6 +51,11 @@ class StaticSource:
         del self.state[type_url][name]
         self.announce([Delta(type_url, (), (name,))])
 
+    def announce_all(self, puts: Iterable[tuple[str, Encoded]], drops: Iterable[tuple[str, str]]) -> None:
+        """Announce at once what was changed in `state`."""
+        upserts = [Delta(type_url, (resource,), ()) for type_url, resource in puts]
+        self.announce([*upserts, *(Delta(type_url, (), (name,)) for type_url, name in drops)])
+
     def announce(self, deltas: Iterable[Delta]) -> None:
         changes = tuple(deltas)
         for handle in self.handles:
