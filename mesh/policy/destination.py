@@ -2,7 +2,8 @@
 
 `to` may name a destination, select destinations by labels, or use the old service name
 `<name>_<namespace>_svc_<port>`.  A name means the resource of the same origin as the policy (same zone, same
-namespace), found by KRI, since copies carry other stored names.
+namespace), found by KRI, since copies carry other stored names.  All searches go through indexes, so a result
+depends on the resources that could match and on no others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mesh.policy.meta import DISPLAY_NAME, NAMESPACE, Meta, kri, with_section
 from mesh.policy.proxy import item_of
 from mesh.policy.values import Item, TargetRef
 from mesh.reader import Reader
+from mesh.resource import ResourceKey
 
 REAL_KINDS = frozenset({"MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"})
 _OLD_SERVICE_NAME = re.compile(r"(?P<name>.+)_(?P<namespace>.+)_svc(?:_(?P<port>\d+))?")
@@ -67,24 +69,24 @@ def _labels(target: TargetRef) -> tuple[Mapping[str, str], int]:
 
 
 def _by_labels(reader: Reader, kind: str, mesh: str, labels: Mapping[str, str]) -> Iterator[Item]:
-    for stored in reader.list(kind, mesh):
-        have = stored.labels
-        if all(have.get(key) == value for key, value in labels.items()):
-            yield item_of(stored)
+    found = [set(reader.lookup("by_label", kind, mesh, label, value)) for label, value in labels.items()]
+    yield from _items(reader, sorted(set.intersection(*found)))
 
 
 def _by_name(reader: Reader, kind: str, policy: Meta, target: TargetRef) -> Iterator[Item]:
     name = target.get("name") or ""
     wanted = kri(kind, policy.mesh, policy.zone, target.get("namespace") or policy.namespace, name)
-    own = reader.get(kind, policy.mesh, name)
-    if own is not None and (item := item_of(own)).meta.kri == wanted:
-        yield item
-        return
-    for stored in reader.list(kind, policy.mesh):
-        meta = Meta(stored.kind, stored.mesh, stored.name, stored.labels)
-        if meta.kri == wanted:
-            yield item_of(stored)
+    for item in _items(reader, reader.lookup("by_display_name", kind, policy.mesh, name)):
+        if item.meta.kri == wanted:
+            yield item
             return
+
+
+def _items(reader: Reader, keys: Iterable[ResourceKey]) -> Iterator[Item]:
+    for key in keys:
+        resource = reader.get(*key)
+        if resource is not None:
+            yield item_of(resource)
 
 
 def _sections(items: Iterable[Item], section: str, port: int) -> Iterator[Destination]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mesh.policy.inbound import FROM_AS_RULES, InboundRules, from_entries, inbound_rules
+from mesh.policy.inbound import InboundRule, InboundRules, from_entries, inbound_rules
 from mesh.policy.kinds import POLICY_KINDS, ROUTE_KINDS, PolicyKind
 from mesh.policy.merge import hash_matches
 from mesh.policy.meta import Meta
@@ -19,7 +19,7 @@ from mesh.policy.proxy import Endpoint, Proxy, gateway_proxy, item_of, proxy_of
 from mesh.policy.single import single_rule
 from mesh.policy.subset import SubsetRule, expand_routes, from_subset_rules, to_subset_rules
 from mesh.policy.targetref import MatchedPolicies, consider, match_proxy
-from mesh.policy.values import Source
+from mesh.policy.values import Item, Source
 from mesh.reader import Reader
 from mesh.resource import Resource
 
@@ -89,28 +89,30 @@ def _rule_json(
 
 
 def _from_json(kind: PolicyKind, matched: MatchedPolicies) -> Iterator[Json]:
-    for endpoint in _by_port(matched):
-        entries = list(from_entries(matched.by_endpoint[endpoint]))
-        if rules := from_subset_rules(kind.name, entries):
+    for endpoint, policies in _by_port(matched):
+        if rules := from_subset_rules(kind.name, list(from_entries(policies))):
             yield {"inbound": _endpoint_json(endpoint), "rules": [_subset_json(rule) for rule in rules]}
 
 
 def _inbound_json(kind: PolicyKind, matched: MatchedPolicies) -> Iterator[Json]:
-    for endpoint in _by_port(matched):
-        rules = inbound_rules(kind.name, matched.by_endpoint[endpoint]).rules
-        if kind.name not in FROM_AS_RULES and not kind.has_rules:
-            continue
-        if rules:
-            bodies = [
-                ({"match": rule.match} if rule.match is not None else {})
-                | {"conf": [rule.conf], "origin": [source_json(rule.source)]}
-                for rule in rules
-            ]
+    for endpoint, policies in _by_port(matched):
+        bodies = [
+            _match_json(rule) | {"conf": [rule.conf], "origin": [source_json(rule.source)]}
+            for rule in inbound_rules(kind.name, policies).rules
+        ]
+        if bodies:
             yield {"inbound": _endpoint_json(endpoint), "rules": bodies}
 
 
-def _by_port(matched: MatchedPolicies) -> list[Endpoint]:
-    return sorted(matched.by_endpoint, key=lambda endpoint: (endpoint.port, endpoint.address))
+def _match_json(rule: InboundRule) -> Json:
+    return {"match": rule.match} if rule.match is not None else {}
+
+
+def _by_port(matched: MatchedPolicies) -> list[tuple[Endpoint, Sequence[Item]]]:
+    """Policies by inbound, in order of ports.  Gateway listeners that share a port count as one."""
+    sockets = matched.by_socket()
+    first = {endpoint.socket: endpoint for endpoint in reversed(matched.by_endpoint)}
+    return [(first[socket], sockets[socket]) for socket in sorted(sockets, key=lambda s: (s[1], s[0]))]
 
 
 def _endpoint_json(endpoint: Endpoint) -> Json:
@@ -181,11 +183,7 @@ def inbound_policies_document(reader: Reader, dataplane: Resource, section: str)
 
 
 def _inbound_list(rules: InboundRules) -> list[Json]:
-    return [
-        ({"match": rule.match} if rule.match is not None else {})
-        | {"conf": rule.conf, "kri": rule.source.meta.kri}
-        for rule in rules.rules
-    ]
+    return [_match_json(rule) | {"conf": rule.conf, "kri": rule.source.meta.kri} for rule in rules.rules]
 
 
 def outbound_policies_document(reader: Reader, dataplane: Resource, destination: str) -> Json:

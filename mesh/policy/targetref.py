@@ -7,7 +7,7 @@ names the answer by content, and whatever is computed from it can be shared by a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mesh.policy.meta import Meta, Role, kri
@@ -40,13 +40,23 @@ class MatchedPolicies:
 
     kind: str
     policies: tuple[Item, ...] = ()
-    by_endpoint: Mapping[Endpoint, tuple[Item, ...]] = field(default_factory=dict)
+    by_endpoint: dict[Endpoint, tuple[Item, ...]] = field(default_factory=dict)
     passed_over: tuple[tuple[Meta, str], ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
         """Resource names of `policies`: equal for proxies that share all results but the inbound ones."""
         return tuple(policy.meta.name for policy in self.policies)
+
+    def by_socket(self) -> dict[tuple[str, int], tuple[Item, ...]]:
+        """Policies by address and port.  Listeners of a gateway share a port when their hostnames differ."""
+        sockets: dict[tuple[str, int], set[int]] = {}
+        for endpoint, selected in self.by_endpoint.items():
+            sockets.setdefault(endpoint.socket, set()).update(id(policy) for policy in selected)
+        return {
+            socket: tuple(policy for policy in self.policies if id(policy) in chosen)
+            for socket, chosen in sockets.items()
+        }
 
     def endpoint_key(self, endpoint: Endpoint) -> tuple[str, ...]:
         """Resource names of the policies of one endpoint; equal keys share their inbound rules."""
@@ -61,18 +71,22 @@ def matched(reader: Reader, dataplane: Resource, kind: str, *, shadow: bool = Fa
 
 def match_proxy(reader: Reader, proxy: Proxy, kind: str, *, shadow: bool = False) -> MatchedPolicies:
     """As `matched`, for a proxy whose facts are known."""
-    policies = [item_of(stored) for stored in reader.list(kind, proxy.meta.mesh)]
-    return match_policies(reader, proxy, kind, policies, shadow=shadow)
+    return match_policies(reader, proxy, kind, ordered_policies(reader, kind, proxy.meta.mesh), shadow=shadow)
+
+
+def ordered_policies(reader: Reader, kind: str, mesh: str) -> tuple[Item, ...]:
+    """All policies of a kind in a mesh, least important first: the same for all proxies of the mesh."""
+    return tuple(sort_policies(item_of(resource) for resource in reader.list(kind, mesh)))
 
 
 def match_policies(
-    reader: Reader, proxy: Proxy, kind: str, policies: Iterable[Item], *, shadow: bool = False
+    reader: Reader, proxy: Proxy, kind: str, policies: Sequence[Item], *, shadow: bool = False
 ) -> MatchedPolicies:
-    """As `matched`, among the given policies."""
+    """As `matched`, among the given policies, which are ordered (`ordered_policies`)."""
     chosen: list[Item] = []
     by_endpoint: dict[Endpoint, list[Item]] = {}
     passed: list[tuple[Meta, str]] = []
-    for policy in sort_policies(policies):
+    for policy in policies:
         verdict = consider(reader, policy, proxy, shadow=shadow)
         if not verdict.selected:
             passed.append((policy.meta, verdict.reason))
@@ -165,15 +179,14 @@ def _select_by_route(reader: Reader, policy: Item, ref: TargetRef, proxy: Proxy)
 
 
 def find_route(reader: Reader, policy: Meta, name: str) -> Item | None:
-    """The MeshHTTPRoute that a policy's top-level targetRef names."""
-    exact = reader.get("MeshHTTPRoute", policy.mesh, name)
-    if exact is not None and referenced(policy, name, (route := item_of(exact)).meta):
-        return route
-    for stored in reader.list("MeshHTTPRoute", policy.mesh):
-        route = item_of(stored)
-        if referenced(policy, name, route.meta):
-            return route
-    return None
+    """The MeshHTTPRoute that a policy's top-level targetRef names, by stored or by display name."""
+    stored = reader.get("MeshHTTPRoute", policy.mesh, name)
+    candidates = [stored] if stored is not None else []
+    for key in reader.lookup("by_display_name", "MeshHTTPRoute", policy.mesh, name):
+        if (copy := reader.get(*key)) is not None:
+            candidates.append(copy)
+    routes = (item_of(candidate) for candidate in candidates)
+    return next((route for route in routes if referenced(policy, name, route.meta)), None)
 
 
 def referenced(by: Meta, name: str, resource: Meta) -> bool:
