@@ -27,10 +27,10 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
-from itertools import islice
 
 from raftstore import limits
 from raftstore.errors import Compacted
+from raftstore.snapshot import chunks
 from raftstore.state import State
 from raftstore.types import (
     Bookmark,
@@ -266,7 +266,6 @@ class Reader:
 
 def _snapshot(index: int, state: State) -> Iterator[FeedItem]:
     yield SnapshotStart(index, len(state.records))
-    records = state.scan()
-    while chunk := tuple(islice(records, limits.SNAPSHOT_CHUNK_RECORDS)):
+    for chunk in chunks(state.scan()):
         yield SnapshotChunk(chunk)
     yield SnapshotEnd(index)

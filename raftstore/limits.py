@@ -41,8 +41,10 @@ FEED_COMMITS_MAX = 50_000
 FEED_BYTES_MAX = 256 * MIB
 FEED_AGE_MS_MAX = 60 * 60 * 1000
 FEED_BOOKMARK_S = 10.0
-# Records per chunk of a snapshot: about 1 ms of work on the loop.
+# Records and bytes of values per chunk of a snapshot: about 1 ms of work on the loop.
 SNAPSHOT_CHUNK_RECORDS = 500
+SNAPSHOT_CHUNK_BYTES = 1 * MIB
+# A chunk may hold one value that is larger, written by a release with another VALUE_BYTES_MAX.
 SNAPSHOT_CHUNK_BYTES_MAX = 64 * MIB
 
 # --- between replicas --------------------------------------------------------------------
@@ -79,3 +81,18 @@ RESEND_S = 0.05
 SOCKET_FRAME_BYTES_MAX = 64 * MIB
 # Per worker connection: requests without an answer.
 REQUESTS_WAITING_MAX = 20_000
+# To one peer, handed to TLS and not yet taken by the network; the rest waits as pointers.
+PEER_WINDOW_BYTES = 4 * MIB
+# A replica whose disk is full takes no more entries into memory than this.
+UNWRITTEN_BYTES_MAX = 64 * MIB
+
+# --- snapshots of the state, and what is kept of the log ------------------------------------
+# Restarting replays what is beyond the snapshot: about a second's worth.
+SNAPSHOT_ENTRIES = 50_000
+SNAPSHOT_BYTES = 128 * MIB
+# A follower that was away for fewer entries catches up from the log.
+SNAPSHOT_KEEP_ENTRIES = 10_000
+# The transfer: chunk size, and how many bytes may be under way before the receiver answers.
+TRANSFER_CHUNK_BYTES = 256 * KIB
+TRANSFER_WINDOW_BYTES = 2 * MIB
+TRANSFER_SILENCE_S = 3.0
