@@ -68,12 +68,13 @@ OVERRIDDEN = (
     PrivateName("_checkCommandsToApply", 716, "last step of a tick: send what is new at once, as one batch"),
     PrivateName("__doChangeCluster", 1003, "a change must name the whole membership, not a difference"),
     PrivateName("__getEntries", 1278, "copies the whole tail for each batch"),
-    PrivateName("__sendAppendEntries", 1251, "to know what has been sent"),
+    PrivateName("__sendAppendEntries", 1251, "to know what was sent; spins on peers that need a snapshot"),
 )
 # Attributes of an instance that we read or write.
 ATTRIBUTES = (
     PrivateName("_poller", 205, "sockets of its own: none wanted"),
     PrivateName("__serializer", 198, "snapshots travel out of band, never as pickles in messages"),
+    PrivateName("__connectedNodes", 154, "to leave out, for one send, peers that need a snapshot"),
     PrivateName("__raftElectionDeadline", 162, "to arm one timer, and to start an election in tests"),
     PrivateName("__raftCommitIndex", 176, "a leader's commit waits for its own disk"),
     PrivateName("__raftLastApplied", 177, "a snapshot starts above 1; each entry is applied once"),
@@ -174,16 +175,10 @@ class _NoSockets:
 
 
 class _NoSnapshots:
-    """In place of pysyncobj's serializer: it asks for data when a peer is behind the log.
-
-    Answering None makes the core send an empty heartbeat, which the guard recognises.
-    """
+    """In place of pysyncobj's serializer, which is asked at each tick and for each absent peer."""
 
     def checkSerializing(self) -> tuple[int, None]:
         return syncobj.SERIALIZER_STATE.NOT_SERIALIZING, None
-
-    def getTransmissionData(self, node: PeerId) -> None:
-        return None
 
     def cancelTransmisstion(self, node: PeerId) -> None:
         """Nothing is ever in transmission."""
@@ -226,8 +221,16 @@ class _Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         return self._core.entries_from(start, count, max_bytes is not None)
 
     def _SyncObj__sendAppendEntries(self) -> None:
+        """A peer whose next entry is compacted away gets a heartbeat: for it, pysyncobj would
+        spin until the heartbeat period is over, sending snapshot requests (1263, 1312-1335)."""
         self._sent = self._core.sendable()
+        connected = self._SyncObj__connectedNodes
+        behind = {node for node in connected if self._core.is_behind(node.id)}
+        for node in sorted(behind, key=str):
+            self._core.send_heartbeat(node.id)
+        connected -= behind
         SyncObj._SyncObj__sendAppendEntries(self)
+        connected |= behind
 
     def _checkCommandsToApply(self) -> None:
         if self._isLeader() and self._sent != self._core.sendable():
@@ -413,6 +416,13 @@ class Core:
         self._commit(max(self.commit_index, snapshot.index))
         if not self.changes_after(snapshot.index):
             self.set_voters(snapshot.voters)
+
+    def is_behind(self, peer: str) -> bool:
+        """Whether the log no longer reaches back to what `peer`, if replicated to, needs next."""
+        return self.replicates_to(peer) and self.next_index(peer) <= self.first_index
+
+    def send_heartbeat(self, peer: str) -> None:
+        self._hooks.send(peer, {"type": "heartbeat", "term": self.term, "commit_index": self.commit_index})
 
     # --- what the engine asks back -------------------------------------------------------
 

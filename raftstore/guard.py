@@ -66,7 +66,7 @@ class Guard:
     def outgoing(self, peer: str, message: Message) -> None:
         """What the core wants sent: completed, held back or rewritten."""
         kind = message["type"]
-        if kind == "append_entries":
+        if kind in ("append_entries", "heartbeat"):
             self.append.send_append(peer, message)
         elif kind == "next_node_idx":
             self.append.send_reply(peer, message)

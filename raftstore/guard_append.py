@@ -50,12 +50,7 @@ class AppendGuard:
 
     def send_append(self, peer: str, message: Message) -> None:
         self._numbers[peer] += 1
-        if "serialized" in message:
-            message = {
-                "type": "heartbeat",
-                "term": message["term"],
-                "commit_index": message["commit_index"],
-            }
+        if message["type"] == "heartbeat":
             self.port.snapshot_needed(peer)
         self.port.send(peer, {**message, "q": self._numbers[peer]})
 

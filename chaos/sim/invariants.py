@@ -1,0 +1,180 @@
+"""What must hold after every step, each with its own name and error.
+
+The first five are Raft's own (Ongaro and Ousterhout 2014, figure 3); the rest are the
+store's promises (docs/guarantees.md). A checker sees everything at once, which no node
+can: it remembers every entry ever written, every vote, every commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftstore.core import LEADER
+from raftstore.node import SnapshotMeta
+
+if TYPE_CHECKING:
+    from chaos.sim.cluster import Cluster
+    from chaos.sim.host import Host
+
+
+class Violation(AssertionError):
+    """A promise is broken. The class is its name."""
+
+
+class TwoLeaders(Violation):
+    """Election safety: at most one leader per term."""
+
+
+class TwoVotes(Violation):
+    """A node votes at most once per term, restarts included."""
+
+
+class LogMismatch(Violation):
+    """Log matching: equal index and term mean equal entry and equal predecessor."""
+
+
+class CommittedEntryMissing(Violation):
+    """Leader completeness: a new leader has every committed entry."""
+
+
+class CommitChanged(Violation):
+    """State machine safety: one index, one entry, on all nodes and for ever."""
+
+
+class AppliedTwice(Violation):
+    """A node applies each index once, in order."""
+
+
+class AcknowledgedWriteLost(Violation):
+    """Durable: an acknowledged write is there after any faults."""
+
+
+class NotExactlyOnce(Violation):
+    """ExactlyOnce: one request id has one effect."""
+
+
+class StaleRead(Violation):
+    """Linearizable: a read sees every write that was acknowledged before it began."""
+
+
+class NotFenced(Violation):
+    """Fenced: who cannot reach a quorum does not lead for longer than an election timeout."""
+
+
+class NotConverged(Violation):
+    """Convergent: after the faults are over, all agree and the next write succeeds."""
+
+
+class Checker:
+    """Told of events as they happen; look() after each step; final() at the end."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._leaders: dict[int, str] = {}
+        self._votes: dict[tuple[str, int], str] = {}
+        self._entries: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._committed: dict[int, int] = {}  # index -> term
+        self._commit_seen: dict[str, int] = {}
+        self._applied_index: dict[str, int] = {}
+        self._cut_off_since: dict[str, float] = {}
+
+    # --- told by the hosts ---------------------------------------------------------------
+
+    def entry_written(self, index: int, term: int, term_before: int, payload: bytes) -> None:
+        known = self._entries.setdefault((index, term), (term_before, payload))
+        # A log that starts at a snapshot writes a placeholder without a predecessor.
+        if term_before >= 0 and known[0] >= 0 and known != (term_before, payload):
+            raise LogMismatch(f"entry {index} of term {term} was written with two contents")
+
+    def voted(self, node: str, term: int, vote: str) -> None:
+        before = self._votes.setdefault((node, term), vote)
+        if before != vote:
+            raise TwoVotes(f"{node} voted for {before} and for {vote} in term {term}")
+
+    def restarted(self, node: str, applied_index: int) -> None:
+        self._applied_index[node] = applied_index
+        self._commit_seen[node] = 0
+
+    def snapshot_installed(self, node: str, meta: SnapshotMeta) -> None:
+        self._applied_index[node] = meta.index
+        self._commit(node, meta.index, meta.term)
+
+    def applied(self, node: str, index: int, term: int, command: bytes) -> None:
+        if index <= self._applied_index.get(node, 0):
+            raise AppliedTwice(f"{node} applied {index} after {self._applied_index[node]}")
+        self._applied_index[node] = index
+        self._commit(node, index, term)
+
+    # --- after each step -----------------------------------------------------------------
+
+    def look(self) -> None:
+        for host in self._cluster.running():
+            self._look_at_commits(host)
+            self._look_at_leader(host)
+
+    def _look_at_commits(self, host: Host) -> None:
+        node = host.node
+        start = max(self._commit_seen.get(host.id, 0) + 1, host.wal.first_index)
+        for index in range(start, node.commit_index + 1):
+            term = node.term_at(index)
+            if term is not None:
+                self._commit(host.id, index, term)
+        self._commit_seen[host.id] = node.commit_index
+
+    def _commit(self, node: str, index: int, term: int) -> None:
+        known = self._committed.setdefault(index, term)
+        if known != term:
+            raise CommitChanged(f"{node} has entry {index} of term {term} committed; it was of term {known}")
+
+    def _look_at_leader(self, host: Host) -> None:
+        node = host.node
+        if node.role != LEADER:
+            self._cut_off_since.pop(host.id, None)
+            return
+        first = node.term not in self._leaders
+        leader = self._leaders.setdefault(node.term, host.id)
+        if leader != host.id:
+            raise TwoLeaders(f"{leader} and {host.id} both lead term {node.term}")
+        if first:
+            self._look_for_committed(host)
+        self._look_at_fence(host)
+
+    def _look_for_committed(self, host: Host) -> None:
+        for index, term in self._committed.items():
+            if index >= host.wal.first_index and host.node.term_at(index) != term:
+                raise CommittedEntryMissing(
+                    f"{host.id}, new leader of term {host.node.term}, lacks committed entry {index} of term {term}"
+                )
+
+    def _look_at_fence(self, host: Host) -> None:
+        """Longer than an election timeout (and what a reply may still travel) without a quorum in reach."""
+        now = self._cluster.now
+        if self._cluster.reaches_quorum(host):
+            self._cut_off_since.pop(host.id, None)
+            return
+        since = self._cut_off_since.setdefault(host.id, now)
+        limit = host.config.election_timeout_max_s + self._cluster.network.weather.delay_max_s
+        if now - since > limit and not self._cluster.network.slow:
+            raise NotFenced(f"{host.id} leads term {host.node.term}, cut off for {now - since:.2f} s")
+
+    # --- at the end ----------------------------------------------------------------------
+
+    def final(self) -> None:
+        """After heal and quiet: all equal, nothing acknowledged lost, nothing done twice."""
+        leader = self._cluster.hosts[self._cluster.leaders()[0]]
+        hosts = [self._cluster.hosts[voter] for voter in leader.node.voters]
+        longest = max(hosts, key=lambda host: host.node.applied_index)
+        for host in hosts:
+            effects = host.machine.effects
+            if len(set(effects)) != len(effects):
+                twice = sorted({e for e in effects if effects.count(e) > 1})
+                raise NotExactlyOnce(f"{host.id} did {twice[:5]} more than once")
+        present = set(longest.machine.effects)
+        lost = [write for write in self._cluster.history.acknowledged if write not in present]
+        if lost:
+            raise AcknowledgedWriteLost(f"{len(lost)} acknowledged writes are gone, e.g. {lost[:3]}")
+        for host in hosts:
+            if host.machine.dump() != longest.machine.dump():
+                raise NotConverged(
+                    f"{host.id} stands at {host.node.applied_index}, {longest.id} at {longest.node.applied_index}"
+                )
