@@ -113,22 +113,22 @@ class AppendGuard:
         return None
 
     def receive_heartbeat(self, peer: str, message: Message) -> BadMessage | None:
-        """Sent while we need a snapshot. It says nothing about our log, so it commits nothing of it."""
+        """Sent while we need a snapshot. It says nothing about our log, so it commits nothing of it.
+
+        What we hold committed equals the leader's log (leader completeness), so we may claim
+        it: after a snapshot was installed, that is how the leader learns of it.
+        """
         bad = self._admit(peer, message)
         if bad is not None or message["term"] < self.core.term:
             return bad
         commit = self.core.commit_index
-        self._deliver(
+        self.core.deliver(
             peer,
-            {
-                "type": "append_entries",
-                "term": message["term"],
-                "q": message["q"],
-                "commit_index": commit,
-                "serialized": None,
-            },
+            {"type": "append_entries", "term": message["term"], "commit_index": commit, "serialized": None},
         )
-        self._reply_alive(peer, message["q"])
+        durable = self.is_durable(commit)
+        next_index = commit + 1 if durable else self.core.last_index + 1
+        self._reply(peer, self._answer(message["q"], next_index, success=durable))
         return None
 
     def _admit(self, peer: str, message: Message) -> BadMessage | None:
@@ -205,7 +205,8 @@ class AppendGuard:
             if not self.is_durable(message["next_node_idx"] - 1):
                 self._held[peer].append((self.port.journal.lsn, message))
                 if self.port.clock() - self._replied_at[peer] >= self.port.config.heartbeat_s:
-                    self._reply_alive(peer, self._answering)
+                    alive = self._answer(self._answering, self.core.last_index + 1, success=False)
+                    self._reply(peer, alive)
                 return
         self._reply(peer, message)
 
@@ -226,19 +227,16 @@ class AppendGuard:
         self._held.pop(peer, None)
         self._responded_at.pop(peer, None)
 
-    def _reply_alive(self, peer: str, q: int) -> None:
-        """A reply that claims nothing and asks for nothing."""
-        self._reply(
-            peer,
-            {
-                "type": "next_node_idx",
-                "term": self.core.term,
-                "q": q,
-                "next_node_idx": self.core.last_index + 1,
-                "reset": False,
-                "success": False,
-            },
-        )
+    def _answer(self, q: int, next_index: int, *, success: bool) -> Message:
+        """A reply. Without success it claims nothing and asks for nothing: we are alive."""
+        return {
+            "type": "next_node_idx",
+            "term": self.core.term,
+            "q": q,
+            "next_node_idx": next_index,
+            "reset": False,
+            "success": success,
+        }
 
     def _reply(self, peer: str, message: Message) -> None:
         self._replied_at[peer] = self.port.clock()
