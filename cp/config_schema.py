@@ -251,7 +251,8 @@ class Multizone(Section, frozen=True):
 
 
 class Raft(Section, frozen=True):
-    """`peers`: the other replicas, each `ID=HOST:PORT`; empty for a cluster of one."""
+    """`peers`: the other replicas, each `ID=HOST:PORT`; empty for a cluster of one.
+    `join`: this replica is not among the first ones; it waits to be added."""
 
     node_id: str = "cp-1"
     cluster_name: str = "raftmesh"
@@ -259,6 +260,7 @@ class Raft(Section, frozen=True):
     listen: str = "0.0.0.0:5683"
     advertise: str = ""
     peers: tuple[str, ...] = ()
+    join: bool = False
     tls_dir: str = ""
     embedded: Literal["auto", "always", "never"] = "auto"
     election_timeout: Annotated[float, Meta(ge=0.1, le=60, extra={"duration": True})] = 0.5

@@ -36,8 +36,10 @@ DEFAULTS_RETRY_S = 1.0
 # about its own changes. Enough for a rollback of an hour of busy operation.
 HISTORY_COMMITS_MAX = 20_000
 HISTORY_BYTES_MAX = 128 * MIB
-# A watcher this far behind is dropped; it resumes from its last index.
-WATCH_BACKLOG_COMMITS_MAX = 10_000
+# Resources in one message of a watch's snapshot: about a megabyte.
+WATCH_CHUNK = 500
+# Events that one answer of /history may look at: about 50 ms of the loop.
+HISTORY_SCANNED_MAX = 50_000
 WATCH_BOOKMARK_S = 10.0
 WATCHES_MAX = 1_000
 

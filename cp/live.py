@@ -54,6 +54,7 @@ class LiveView:
         self._waits = 0
         self._moved = asyncio.Event()
         self._snapshot: list[Record] | None = None
+        self._closed = False
         self.view = View.empty()
         self.ready = False
         self.history = History(self.view)
@@ -86,11 +87,11 @@ class LiveView:
         return index, self.history.at(index)
 
     async def commits(self, after: int) -> AsyncIterator[Commit | Bookmark]:
-        """Every commit later than `after`, without end; a Bookmark whenever it is up to date.
+        """Every commit later than `after`, until `close`; a Bookmark whenever it is up to date.
 
         Raises Compacted, at first or later, when the reader is behind the window.
         """
-        while True:
+        while not self._closed:
             moved = self._moved
             for commit in self.history.after(after):
                 yield commit
@@ -104,6 +105,11 @@ class LiveView:
         """Call `subscriber` after each change, on the loop; returns how to end that."""
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
+
+    def close(self) -> None:
+        """End what `commits` serves: the worker stops."""
+        self._closed = True
+        self._moved.set()
 
     # --- following the feed ---------------------------------------------------------------
 

@@ -6,7 +6,8 @@ embedded replica can hold several.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -46,6 +47,7 @@ class Metrics:
             "feed_reconnects", "Times this worker lost the feed of events.", registry=self.registry
         )
         self.watches = Gauge("api_server_watches", "Open watch streams.", registry=self.registry)
+        self.watches_now = 0
         info = Gauge(
             "cp_info", "This control plane.", ["product", "version", "based_on"], registry=self.registry
         )
@@ -53,6 +55,17 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, labels: list[str]) -> Histogram:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Counts one open watch."""
+        self.watches_now += 1
+        self.watches.set(self.watches_now)
+        try:
+            yield
+        finally:
+            self.watches_now -= 1
+            self.watches.set(self.watches_now)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is asked for when the metrics are."""

@@ -60,6 +60,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight end, then let go of the feed."""
+        self.live.close()
         for stop in reversed(self._stops):
             try:
                 async with asyncio.timeout(STOP_TIMEOUT_S):

@@ -12,7 +12,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from cp.api import crud, lists, meta, streams
+from cp.api import crud, lists, meta, past, streams, transactions
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.failures import to_response
@@ -20,7 +20,14 @@ from cp.api.failures import to_response
 access_log = logging.getLogger("cp.access")
 
 # Each adds its routes; a path that two could answer belongs to the first.
-SUBJECTS = (meta.routes, streams.routes, lists.routes, crud.routes)
+SUBJECTS = (
+    meta.routes,
+    streams.routes,
+    past.routes,
+    transactions.routes,
+    lists.routes,
+    crud.routes,
+)
 
 
 def create_app(context: Context) -> web.Application:

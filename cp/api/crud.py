@@ -14,6 +14,7 @@ from cp.api.consistency import INDEX_HEADER, view_for
 from cp.api.context import Context
 from cp.api.failures import REQUEST_ID_HEADER
 from cp.api.kinds import USER, allowed_for, expect_kind
+from cp.api.watch import wants_watch, watch
 from cp.limits import REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX
 from cp.plan import DeleteOp, Expect, PutOp
 from cp.problems import Problem, bad_parameter, not_found
@@ -45,10 +46,12 @@ class _Crud:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         kind, key = key_of(request)
         allowed_for(request, self._context)(kind, key)
         view = await view_for(request, self._context)
+        if wants_watch(request):
+            return await watch(request, self._context, key.__eq__, key.kind, key.mesh)
         if kind.scope == "mesh" and view.get("Mesh", "", key.mesh) is None:
             raise not_found("Failed to retrieve Mesh")
         return _answer(request, view.get(*key))

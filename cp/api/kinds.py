@@ -35,3 +35,12 @@ def allowed_for(request: web.Request, context: Context) -> Allowed:
         return None
 
     return allowed
+
+
+def may_see(request: web.Request, context: Context, kind: Kind, key: ResourceKey) -> bool:
+    """Whether this request's user may read a resource, without raising."""
+    try:
+        allowed_for(request, context)(kind, key)
+    except Problem:
+        return False
+    return True

@@ -13,6 +13,7 @@ from cp.api.answers import json_answer
 from cp.api.consistency import view_for
 from cp.api.context import Context
 from cp.api.kinds import allowed_for, expect_kind
+from cp.api.watch import wants_watch, watch
 from cp.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from cp.problems import Problem, bad_parameter, not_found, not_valid
 from mesh.codec import to_document
@@ -42,12 +43,18 @@ class _Lists:
         view = await view_for(request, self._context)
         if view.get("Mesh", "", mesh) is None:
             raise not_found("Failed to retrieve Mesh")
+        if wants_watch(request):
+            return await watch(
+                request, self._context, lambda key: key[:2] == (kind.name, mesh), kind.name, mesh
+            )
         return self._page(request, kind, view.list(kind.name, mesh))
 
     async def of_all(self, request: web.Request) -> web.StreamResponse:
         kind = expect_kind_of_any_scope(request.match_info["plural"], request.path)
         allowed_for(request, self._context)(kind, ResourceKey(kind.name, "", ""))
         view = await view_for(request, self._context)
+        if wants_watch(request):
+            return await watch(request, self._context, lambda key: key.kind == kind.name, kind.name, None)
         return self._page(request, kind, view.list(kind.name))
 
     def _page(self, request: web.Request, kind: Kind, found: Sequence[Resource]) -> web.Response:

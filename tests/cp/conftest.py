@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from multidict import CIMultiDict
 
 from cp.config import load
 from cp.worker import Worker
@@ -33,7 +34,7 @@ class Answer:
     """An answer, read to its end."""
 
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     text: str
 
     @property
@@ -60,7 +61,7 @@ class Api:
         elif body is not None:
             options["data"] = body
         async with self.session.request(method, self.base + path, **options) as response:
-            return Answer(response.status, dict(response.headers), await response.text())
+            return Answer(response.status, CIMultiDict(response.headers), await response.text())
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.call("GET", path, **options)

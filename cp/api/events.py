@@ -1,0 +1,43 @@
+"""How the API tells an event of the log: who changed what, when, why, and what is there since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mesh.codec import decode_value, rfc3339, to_document
+from mesh.errors import BadRequest
+from mesh.resource import ResourceKey
+from raftstore.types import Event, Op
+
+
+def event_body(event: Event, *, with_resource: bool = True) -> dict[str, Any]:
+    """The JSON of one event. `resource` is None after a delete."""
+    body: dict[str, Any] = {
+        "index": event.index,
+        "term": event.term,
+        "time": rfc3339(event.time_ms),
+        "op": "delete" if event.op is Op.DELETE else "put",
+        "type": event.key.kind,
+        "mesh": event.key.mesh,
+        "name": event.key.name,
+        "previousVersion": event.previous_version,
+        "actor": event.actor,
+        "reason": event.cause,
+        "requestId": event.request_id.rpartition("#")[0] or event.request_id,
+        "via": event.via,
+    }
+    if with_resource:
+        body["resource"] = _document(event)
+    return body
+
+
+def _document(event: Event) -> dict[str, Any] | None:
+    if event.op is Op.DELETE or event.value is None:
+        return None
+    try:
+        resource = decode_value(
+            ResourceKey(*event.key), event.value, event.index, event.created_ms, event.time_ms
+        )
+    except BadRequest:
+        return None
+    return to_document(resource)

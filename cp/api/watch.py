@@ -1,0 +1,134 @@
+"""Watching: `?watch=true&since=INDEX` on any list or resource, as server-sent events.
+
+    id: 42
+    event: commit
+    data: {"index": 42, "time": …, "actor": …, "events": [{"op": "put", "resource": {…}}]}
+
+One message is one commit of the log, whole: all of its events that match, in order, or
+none. Without `since`, a `snapshot` comes first. `bookmark` says that nothing is missing up
+to its index, when idle. A reader that is too far behind, or asks for what is no longer
+kept, is told `compacted` and starts anew. The message id is the index, so a browser's
+EventSource resumes by itself (`Last-Event-ID`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from cp.api.consistency import INDEX_HEADER, read_number
+from cp.api.context import Context
+from cp.api.events import event_body
+from cp.limits import WATCH_BOOKMARK_S, WATCH_CHUNK, WATCHES_MAX
+from cp.problems import Problem, bad_parameter
+from mesh.codec import to_document
+from mesh.resource import ResourceKey
+from mesh.view import View
+from raftstore.errors import Compacted
+from raftstore.types import Bookmark, Commit
+
+Wanted = Callable[[ResourceKey], bool]
+
+
+def wants_watch(request: web.Request) -> bool:
+    """Whether this read is a watch. Raises Problem for a value that is neither yes nor no."""
+    text = request.query.get("watch", "false")
+    if text not in ("true", "false", ""):
+        raise bad_parameter("watch", f"{text[:40]!r} is not allowed; allowed: true, false")
+    return text == "true"
+
+
+async def watch(
+    request: web.Request, context: Context, wanted: Wanted, kind: str, mesh: str | None
+) -> web.StreamResponse:
+    """Answer with the stream; returns when the client goes or the worker stops."""
+    live = context.live
+    since = _since(request)
+    if since is not None:
+        live.history.after(min(since, live.index))  # 410 now rather than in the stream
+    if context.metrics.watches_now >= WATCHES_MAX:
+        raise Problem(
+            429, "Too many requests", f"{WATCHES_MAX} watches are open", headers={"Retry-After": "5"}
+        )
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            INDEX_HEADER: str(live.index),
+        }
+    )
+    with context.metrics.watching():
+        await response.prepare(request)
+        async for message in _messages(context, wanted, kind, mesh, since):
+            await response.write(message)
+    return response
+
+
+def _since(request: web.Request) -> int | None:
+    text = request.query.get("since") or request.headers.get("Last-Event-ID")
+    return None if text is None else read_number("since", text)
+
+
+async def _messages(
+    context: Context, wanted: Wanted, kind: str, mesh: str | None, since: int | None
+) -> AsyncIterator[bytes]:
+    """The stream's messages, without end but by `compacted` and the worker's stop."""
+    live = context.live
+    if since is None:
+        view = live.view
+        since = view.index
+        for chunk in _snapshot(view, wanted, kind, mesh):
+            yield chunk
+    commits = live.commits(since)
+    told = since
+    try:
+        while True:
+            try:
+                item = await asyncio.wait_for(anext(commits), WATCH_BOOKMARK_S)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                # the generator ended with the timeout; go on where it stood
+                commits = live.commits(told)
+                yield _message("bookmark", told, {"index": told})
+                continue
+            if isinstance(item, Bookmark):
+                told = item.index
+            else:
+                told = item.index
+                if body := _commit(item, wanted):
+                    yield _message("commit", item.index, body)
+    except Compacted as error:
+        yield _message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
+
+
+def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> list[bytes]:
+    found = [resource for resource in view.list(kind, mesh) if wanted(resource.key)]
+    chunks = [found[i : i + WATCH_CHUNK] for i in range(0, len(found), WATCH_CHUNK)] or [[]]
+    return [
+        _message(
+            "snapshot",
+            view.index,
+            {
+                "index": view.index,
+                "items": [to_document(resource) for resource in chunk],
+                "last": number == len(chunks) - 1,
+            },
+        )
+        for number, chunk in enumerate(chunks)
+    ]
+
+
+def _commit(commit: Commit, wanted: Wanted) -> dict[str, Any] | None:
+    events = [event for event in commit.events if wanted(ResourceKey(*event.key))]
+    if not events:
+        return None
+    return {"index": commit.index, "events": [event_body(event) for event in events]}
+
+
+def _message(event: str, index: int, body: Any) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (index, event.encode(), orjson.dumps(body))

@@ -1,0 +1,72 @@
+"""`raftmesh cp run`: one replica of the control plane."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvloop
+
+from cp.config import ConfigError, load
+from cp.config_schema import Config
+from cp.logs import configure
+from cp.ports import Unusable, check_free, listeners
+from cp.process import supervise
+from cp.replica import run_embedded
+from cp.tls import server_files
+from raftstore.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `cp` with its subcommands."""
+    group = commands.add_parser("cp", help="run the control plane")
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser = actions.add_parser("run", help="run one replica of the control plane")
+    parser.add_argument("-c", "--config", "--config-file", type=Path, help="settings in YAML")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="overrides log.level"
+    )
+    parser.set_defaults(handler=handle)
+
+
+def handle(arguments: argparse.Namespace) -> int:
+    """Run until a signal; whatever prevents it is said in one line each on standard error."""
+    environ = dict(os.environ)
+    if arguments.log_level:
+        environ["RAFTMESH_LOG_LEVEL"] = arguments.log_level
+    try:
+        loaded = load(arguments.config, environ)
+        configure(loaded.config.log, "cp")
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        _run(loaded.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"Error: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
+    except (Unusable, StoreError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(config: Config) -> None:
+    check_free(listeners(config))
+    server_files(config)  # made once here, not by each worker at the same time
+    uvloop.run(_main(config))
+
+
+async def _main(config: Config) -> None:
+    shape = (
+        "store and worker in one process" if config.embedded else f"a store and {config.workers} worker(s)"
+    )
+    log.info("replica %s, mode %s: %s", config.raft.node_id, config.mode, shape)
+    await (run_embedded(config) if config.embedded else supervise(config))
+    await asyncio.sleep(0)
+    log.info("replica %s stopped", config.raft.node_id)

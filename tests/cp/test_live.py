@@ -1,0 +1,171 @@
+"""The fold of the feed into a view: whole steps, breaks, snapshots, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from cp.live import LiveView
+from mesh.codec import decode, encode_value
+from mesh.resource import Resource
+from mesh.view import Changes, View
+from raftstore.errors import Compacted
+from raftstore.memory import MemoryStore
+from raftstore.types import (
+    Bookmark,
+    Commit,
+    Delete,
+    Event,
+    Key,
+    Op,
+    Put,
+    Record,
+    SnapshotChunk,
+    SnapshotEnd,
+    SnapshotStart,
+    Txn,
+)
+
+
+def mesh(name: str) -> Resource:
+    return decode({"type": "Mesh", "name": name})
+
+
+def key(name: str) -> Key:
+    return Key("Mesh", "", name)
+
+
+def put(index: int, name: str, value: bytes | None = None) -> Event:
+    body = encode_value(mesh(name)) if value is None else value
+    return Event(index, 1, 1000, "", "", "", "", Op.PUT, key(name), body, 0, 1000)
+
+
+def delete(index: int, name: str) -> Event:
+    return Event(index, 1, 1000, "", "", "", "", Op.DELETE, key(name), None, 1, 0)
+
+
+def record(name: str, version: int) -> Record:
+    return Record(key(name), encode_value(mesh(name)), version, 1000, 1000)
+
+
+def snapshot(live: LiveView, index: int, *records: Record) -> None:
+    live.fold(SnapshotStart(index, len(records)))
+    live.fold(SnapshotChunk(records))
+    live.fold(SnapshotEnd(index))
+
+
+def names(view: View) -> list[str]:
+    return [resource.name for resource in view.list("Mesh")]
+
+
+class Told:
+    """What a subscriber heard."""
+
+    def __init__(self, live: LiveView) -> None:
+        self.calls: list[tuple[int, list[str], bool]] = []
+        self.unsubscribe = live.subscribe(self)
+
+    def __call__(self, view: View, changes: Changes, commit: Commit | None) -> None:
+        self.calls.append((view.index, sorted(k.name for k in changes.keys), commit is not None))
+
+
+@pytest.fixture
+def live() -> LiveView:
+    return LiveView(MemoryStore())
+
+
+async def test_nothing_is_ready_before_the_snapshot_is_whole(live: LiveView) -> None:
+    live.fold(SnapshotStart(5, 1))
+    live.fold(SnapshotChunk((record("a", 3),)))
+    assert not live.ready
+    assert not await live.wait_for(0, 0.01)
+    live.fold(SnapshotEnd(5))
+    assert (live.ready, live.index, names(live.view)) == (True, 5, ["a"])
+
+
+async def test_a_commit_is_one_step(live: LiveView) -> None:
+    snapshot(live, 0)
+    told = Told(live)
+    live.fold(Commit(4, (put(4, "a"), put(4, "b"), delete(4, "a"))))
+    assert names(live.view) == ["b"]
+    assert told.calls == [(4, ["b"], True)]
+    live.fold(Commit(4, (put(4, "c"),)))  # the same index again, after a resume
+    assert names(live.view) == ["b"]
+    told.unsubscribe()
+    live.fold(Commit(5, (put(5, "d"),)))
+    assert len(told.calls) == 1
+
+
+async def test_a_bookmark_moves_the_index(live: LiveView) -> None:
+    snapshot(live, 3)
+    waiting = asyncio.create_task(live.wait_for(9, 5.0))
+    await asyncio.sleep(0)
+    live.fold(Bookmark(9))
+    assert await waiting
+    assert live.index == 9
+
+
+async def test_a_second_snapshot_is_told_as_a_difference(live: LiveView) -> None:
+    snapshot(live, 5, record("kept", 1), record("changed", 2), record("gone", 3))
+    told = Told(live)
+    snapshot(live, 9, record("kept", 1), record("changed", 8), record("new", 9))
+    assert told.calls == [(9, ["changed", "gone", "new"], False)]
+    assert names(live.view) == ["changed", "kept", "new"]
+    with pytest.raises(Compacted):
+        live.at(5)
+
+
+async def test_what_is_not_understood_deletes_nothing(
+    live: LiveView, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot(live, 5, record("a", 1))
+    with caplog.at_level(logging.ERROR):
+        live.fold(Commit(6, (put(6, "a", b"\xff not json"), put(6, "b"))))
+    assert names(live.view) == ["a", "b"]
+    assert "left out of the view" in caplog.text
+
+
+async def test_a_subscriber_that_fails_stops_nobody(live: LiveView, caplog: pytest.LogCaptureFixture) -> None:
+    snapshot(live, 0)
+
+    def broken(view: View, changes: Changes, commit: Commit | None) -> None:
+        raise RuntimeError("broken")
+
+    live.subscribe(broken)
+    told = Told(live)
+    live.fold(Commit(1, (put(1, "a"),)))
+    assert len(told.calls) == 1
+    assert "a subscriber of the view failed at index 1" in caplog.text
+
+
+async def test_following_a_store_over_a_break_of_the_feed() -> None:
+    store = MemoryStore()
+    live = LiveView(store)
+    task = asyncio.create_task(live.run())
+    assert await live.wait_for(0, 5.0)
+    outcome = await store.submit(Txn((Put(key("a"), encode_value(mesh("a"))),)))
+    assert await live.wait_for(outcome.index, 5.0)
+    store.events.close()  # every subscription ends, as when the store process restarts
+    store.events._closed = False
+    outcome = await store.submit(Txn((Delete(key("a")), Put(key("b"), encode_value(mesh("b"))))))
+    assert await live.wait_for(outcome.index, 5.0)
+    assert names(live.view) == ["b"]
+    assert names(live.at(outcome.index - 1)[1]) == ["a"]
+    task.cancel()
+
+
+async def test_commits_after_an_index_then_live() -> None:
+    live = LiveView(MemoryStore())
+    snapshot(live, 0)
+    live.fold(Commit(1, (put(1, "a"),)))
+    commits = live.commits(0)
+    first = await anext(commits)
+    assert isinstance(first, Commit)
+    assert first.index == 1
+    assert await anext(commits) == Bookmark(1)
+    waiting = asyncio.create_task(anext(commits))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    live.fold(Commit(2, (put(2, "b"),)))
+    assert (await waiting).index == 2
