@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from mesh.dnsnames import is_1123_subdomain, label_1035_faults
 from mesh.errors import FieldError
+from mesh.kinds.checks import secrets
 from mesh.limits import NAME_CHARS_MAX
-from mesh.reader import Reader
+from mesh.reader import NoResources, Reader
 from mesh.registry import KINDS
 from mesh.resource import Resource
 
@@ -24,14 +25,28 @@ _OLD_NAME = re.compile(r"[0-9a-z\-_.]*")
 _SHOULD_BE_LABELS = frozenset({"Mesh", "Zone", "MeshService", "MeshExternalService", "MeshMultiZoneService"})
 
 
-def validate(resource: Resource, reader: Reader) -> list[FieldError]:
+def validate(resource: Resource, reader: Reader | None = None) -> list[FieldError]:
     """All faults of a resource that is about to be written, [] when there are none.
 
     `reader` reads the state before the write: the stored resource under the same key, if any, is
-    what an update is compared with.
+    what an update is compared with.  Without a reader the document is judged by itself.
     """
     kind = KINDS[resource.kind]
-    return [*_meta(resource, reader), *kind.validate(resource, reader)]
+    before = NoResources() if reader is None else reader
+    faults = [*_meta(resource, before), *kind.validate(resource, before)]
+    if reader is not None and kind.scope == "mesh" and reader.get("Mesh", "", resource.mesh) is None:
+        faults.append(FieldError("mesh", f"mesh of name {resource.mesh} is not found"))
+    return faults
+
+
+def validate_delete(resource: Resource, reader: Reader) -> list[FieldError]:
+    """All reasons why a stored resource must not be deleted, [] when there are none."""
+    if resource.kind == "Secret":
+        return list(secrets.in_use(resource, reader))
+    if resource.kind == "Mesh" and reader.list("Dataplane", resource.name):
+        message = "unable to delete mesh, there are still some dataplanes attached"
+        return [FieldError("mesh", message)]
+    return []
 
 
 def _meta(resource: Resource, reader: Reader) -> Iterator[FieldError]:

@@ -6,7 +6,7 @@ Declaring a kind
    whose document name is no plain camel case uses `msgspec.field(name="spiffeID")`).
 
    * an optional field is `X | None = None`: absent stays absent when written back;
-   * a required field has no default: its absence is reported as "in body is required";
+   * a required field has no default, and stands before those that have one: its absence is reported as "in body is required";
    * a field with a *schema default* is `x: T = default("tcp")`: the value is filled in when the
      object around it is there, and is always written back, as Kuma does;
    * a list is `tuple[X, ...]`: `= ()` if an empty list means the same as none, else `| None = None`;
@@ -56,16 +56,15 @@ class _Constant:
         return self.value
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field, default))
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field, default))
 class _ModelMeta(msgspec.StructMeta):
-    """Tells type checkers that what inherits from Model is frozen and takes keywords only."""
+    """Tells type checkers that what inherits from Model is frozen too."""
 
 
 class Model(
     msgspec.Struct,
     metaclass=_ModelMeta,
     frozen=True,
-    kw_only=True,
     omit_defaults=True,
     rename="camel",
     gc=False,
@@ -90,6 +89,8 @@ UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 UInt64 = Annotated[int, Meta(ge=0, le=2**64 - 1)]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 IntOrString = int | str
+StringInt = Annotated[str, Meta(pattern=r"^[0-9]*$")]
+"""A 64-bit counter, which JSON carries as a string lest readers round it; "" is 0."""
 Labels = dict[str, str]
 Tags = dict[str, str]
 
