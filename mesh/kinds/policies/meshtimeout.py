@@ -87,8 +87,7 @@ def validate(resource: Resource, reader: Reader) -> Errors:
     for index, outlet in enumerate(spec.to):
         path = f"spec.to[{index}]"
         yield from checks.target_ref(outlet.target_ref, f"{path}.targetRef", _to_kinds(top))
-        on_route = "MeshHTTPRoute" in (top, outlet.target_ref.kind)
-        yield from _conf(outlet.default, f"{path}.default", on_route=on_route)
+        yield from _conf(outlet.default, f"{path}.default", on_route=top == "MeshHTTPRoute")
     for index, rule in enumerate(spec.rules):
         path = f"spec.rules[{index}]"
         yield from checks.matches(rule.matches, path)
