@@ -33,6 +33,8 @@ from cp.ports import Unusable
 
 log = logging.getLogger(__name__)
 
+CHILD = (sys.executable, "-m", "cp.child")
+
 
 class ChildSettings(msgspec.Struct, frozen=True):
     """What a child is told: the whole configuration and where the replica's processes meet."""
@@ -68,6 +70,7 @@ class Child:
 
     role: str
     settings: bytes
+    command: tuple[str, ...]
     process: asyncio.subprocess.Process | None = None
     backoff: Backoff = field(default_factory=Backoff)
     restarts: int = -1
@@ -76,7 +79,7 @@ class Child:
         """Start the process and wait for its end; returns its exit status."""
         self.restarts += 1
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cp.child", self.role, stdin=asyncio.subprocess.PIPE
+            *self.command, self.role, stdin=asyncio.subprocess.PIPE
         )
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -101,12 +104,15 @@ class Child:
 
 
 class Supervisor:
-    """Runs the children of one replica until told to stop, or until one cannot run."""
+    """Runs the children of one replica until told to stop, or until one cannot run.
 
-    def __init__(self, config: Config, run_dir: str) -> None:
+    command: what starts a child; the role is its last argument.
+    """
+
+    def __init__(self, config: Config, run_dir: str, command: tuple[str, ...] = CHILD) -> None:
         settings = msgspec.json.encode(ChildSettings(config, run_dir))
-        self.store = Child("store", settings)
-        self.workers = [Child(f"worker-{n}", settings) for n in range(config.workers)]
+        self.store = Child("store", settings, command)
+        self.workers = [Child(f"worker-{n}", settings, command) for n in range(config.workers)]
         self._stopping = asyncio.Event()
         self._fatal = ""
 
