@@ -76,6 +76,16 @@ def to_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
     return sorted(rules, key=lambda rule: -len(rule.subset))
 
 
+def by_precedence(rules: Sequence[SubsetRule]) -> list[SubsetRule]:
+    """The rules in the order in which the first one that a client is in is the right one.
+
+    The listed order (most positive tags first) is what people know, but a client can be in alternatives of
+    several groups.  The right one is that of the group with all selectors that the client is in; it has more
+    contributors than the others.
+    """
+    return sorted(rules, key=lambda rule: -len(rule.rule.entries))
+
+
 _SUBSET_KINDS = frozenset({"Mesh", "MeshSubset", "MeshService", "MeshServiceSubset"})
 
 

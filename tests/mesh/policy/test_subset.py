@@ -20,6 +20,7 @@ from mesh.policy.subset import (
     SubsetRule,
     Tag,
     TooManySubsets,
+    by_precedence,
     contains,
     expand_routes,
     from_subset_rules,
@@ -54,7 +55,7 @@ def _entries(resource: Resource) -> list[Entry]:
 
 def _first(rules: list[SubsetRule], tags: Mapping[str, str]) -> Any:
     """What the first rule says that a client with these tags is in."""
-    for rule in rules:
+    for rule in by_precedence(rules):
         if all((tags.get(tag.key) == tag.value) != tag.negated for tag in rule.subset):
             return rule.conf
     return None
