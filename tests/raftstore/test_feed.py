@@ -151,6 +151,16 @@ def test_an_index_ahead_of_this_replica_is_waited_for() -> None:
     assert indexes(drain(reader)) == [6, 7]
 
 
+def test_nothing_at_or_below_the_asked_index_is_given_while_waiting() -> None:
+    writer = Writer()
+    reader = writer.feed.reader(3)
+    for _ in range(3):
+        writer.put()
+        assert indexes(drain(reader)) == []
+    writer.put()
+    assert indexes(drain(reader)) == [4]
+
+
 def test_a_jump_gives_readers_the_snapshot_in_their_stream() -> None:
     writer = Writer()
     writer.put(count=5)

@@ -184,6 +184,15 @@ def test_requests_are_forgotten_by_log_time_even_when_a_clock_runs_backwards() -
     assert machine.state.requests.get("r0") is not None
 
 
+def test_a_request_is_as_young_as_the_log_s_time_says() -> None:
+    machine = StateMachine()
+    apply(machine, time_ms=10 * limits.REQUESTS_REMEMBERED_MS)
+    apply(machine, Txn((), request_id="by a slow clock"), time_ms=5)
+    many = [Txn((), request_id=f"r{n}") for n in range(limits.REQUESTS_REMEMBERED_MIN)]
+    apply(machine, *many, time_ms=10 * limits.REQUESTS_REMEMBERED_MS + 1)
+    assert machine.state.requests.get("by a slow clock") is not None
+
+
 def test_times_are_the_entry_s_and_creation_is_kept() -> None:
     machine = StateMachine()
     apply(machine, Txn((Put(A, b"1"),)), time_ms=100)

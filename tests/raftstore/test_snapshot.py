@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -147,6 +149,16 @@ def test_another_cluster_s_snapshot_and_a_newer_format_are_refused() -> None:
         SnapshotReader().feed(DATA[:6] + b"\x09" + DATA[7:])
     with pytest.raises(Corrupt, match="no snapshot"):
         SnapshotReader().feed(b"#!/bin/sh\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"digest": "0" * 32}, "digest differs"), ({"records": 7}, "1200 records, its header says 7")],
+)
+def test_content_must_agree_with_the_header(change: dict[str, Any], message: str) -> None:
+    reader = SnapshotReader()
+    with pytest.raises(Corrupt, match=message):
+        reader.feed(b"".join(encode(replace(header(STATE), **change), STATE)))
 
 
 def test_an_announced_giant_is_refused_before_it_is_buffered() -> None:

@@ -150,14 +150,54 @@ def test_hard_state_and_commit_survive_the_removal_of_the_segment_that_held_them
 def test_garbage_is_kept_until_the_record_that_voids_it_is_durable() -> None:
     disk = MemoryDisk()
     wal = filled(disk, 20, segment_bytes=300, size=50)
-    held = disk.list()
     wal.clear()
     wal.add(b"s", 50, 2)
-    assert wal.collect_garbage() < len(held)
-    assert disk.list()  # the active segment stays
-    wal.flush()
-    wal.close()
-    assert open_wal(disk).last_index == 50
+    wal.collect_garbage()
+    disk.power_cut()
+    again = open_wal(disk, 300)
+    assert (again.first_index, again.last_index) == (1, 20)
+    again.clear()
+    again.add(b"s", 50, 2)
+    again.flush()
+    again.collect_garbage()
+    disk.power_cut()
+    assert [entry[1] for entry in open_wal(disk, 300)[:]] == [50]
+
+
+def test_what_a_killed_process_wrote_is_synced_before_it_counts_as_durable() -> None:
+    disk = MemoryDisk()
+    wal = filled(disk, 2)
+    wal.add(b"in the page cache", 3, 1)
+    batch = wal.take()
+    assert batch is not None
+    disk.append(batch.segment, batch.data)  # killed between write and sync
+    assert open_wal(disk).durable_index == 3
+    disk.power_cut()
+    assert open_wal(disk).last_index == 3
+
+
+class Recording(MemoryDisk):
+    """Notes removals and directory syncs in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def unlink(self, name: str) -> None:
+        self.calls.append("unlink")
+        super().unlink(name)
+
+    def sync_dir(self) -> None:
+        self.calls.append("sync_dir")
+        super().sync_dir()
+
+
+def test_each_removal_is_durable_before_the_next_so_that_no_gap_can_appear() -> None:
+    disk = Recording()
+    wal = filled(disk, 20, segment_bytes=300, size=50)
+    disk.calls.clear()
+    wal.drop_to(19)
+    assert len(disk.calls) >= 6 and disk.calls == ["unlink", "sync_dir"] * (len(disk.calls) // 2)
 
 
 def test_disk_full_keeps_the_buffer_and_resumes() -> None:
