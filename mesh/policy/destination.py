@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mesh.policy.meta import DISPLAY_NAME, NAMESPACE, Meta, kri, with_section
+from mesh.policy.meta import Meta, kri, with_section
 from mesh.policy.proxy import item_of
 from mesh.policy.values import Item, TargetRef
 from mesh.reader import Reader
-from mesh.resource import ResourceKey
+from mesh.resource import DISPLAY_NAME, K8S_NAMESPACE, ResourceKey
 
 REAL_KINDS = frozenset({"MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute"})
 _OLD_SERVICE_NAME = re.compile(r"(?P<name>.+)_(?P<namespace>.+)_svc(?:_(?P<port>\d+))?")
@@ -65,7 +65,7 @@ def _labels(target: TargetRef) -> tuple[Mapping[str, str], int]:
     old = _OLD_SERVICE_NAME.fullmatch(target.get("name") or "") if target["kind"] == "MeshService" else None
     if old is None or target.get("sectionName"):
         return {}, 0
-    return {DISPLAY_NAME: old["name"], NAMESPACE: old["namespace"]}, int(old["port"] or 0)
+    return {DISPLAY_NAME: old["name"], K8S_NAMESPACE: old["namespace"]}, int(old["port"] or 0)
 
 
 def _by_labels(reader: Reader, kind: str, mesh: str, labels: Mapping[str, str]) -> Iterator[Item]:

@@ -16,38 +16,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
-ORIGIN = "kuma.io/origin"
-ZONE = "kuma.io/zone"
-DISPLAY_NAME = "kuma.io/display-name"
-NAMESPACE = "k8s.kuma.io/namespace"
-POLICY_ROLE = "kuma.io/policy-role"
-EFFECT = "kuma.io/effect"
-
-SHORT_NAMES: Mapping[str, str] = {
-    "Dataplane": "dp",
-    "Mesh": "m",
-    "MeshAccessLog": "mal",
-    "MeshCircuitBreaker": "mcb",
-    "MeshExternalService": "extsvc",
-    "MeshFaultInjection": "mfi",
-    "MeshGateway": "mgw",
-    "MeshHTTPRoute": "mhttpr",
-    "MeshHealthCheck": "mhc",
-    "MeshLoadBalancingStrategy": "mlbs",
-    "MeshMetric": "mm",
-    "MeshMultiZoneService": "mzsvc",
-    "MeshPassthrough": "mp",
-    "MeshProxyPatch": "mpp",
-    "MeshRateLimit": "mrl",
-    "MeshRetry": "mr",
-    "MeshService": "msvc",
-    "MeshTCPRoute": "mtcpr",
-    "MeshTLS": "mtls",
-    "MeshTimeout": "mt",
-    "MeshTrace": "mtr",
-    "MeshTrafficPermission": "mtp",
-}
-"""Short names of the kinds that policies are, select or point to."""
+from mesh import naming
+from mesh.resource import DISPLAY_NAME, EFFECT, K8S_NAMESPACE, ORIGIN, POLICY_ROLE, ZONE
 
 
 class Origin(IntEnum):
@@ -110,7 +80,7 @@ class Meta:
 
     @cached_property
     def namespace(self) -> str:
-        return self.labels.get(NAMESPACE, "")
+        return self.labels.get(K8S_NAMESPACE, "")
 
     @property
     def shadow(self) -> bool:
@@ -125,7 +95,8 @@ class Meta:
 
 def kri(kind: str, mesh: str, zone: str, namespace: str, name: str, section: str = "") -> str:
     """Build a resource identifier.  Global kinds have an empty mesh."""
-    return f"kri_{SHORT_NAMES.get(kind, kind.lower())}_{mesh}_{zone}_{namespace}_{name}_{section}"
+    short = naming.short_name(kind)
+    return naming.kri(short, mesh, name, zone=zone, namespace=namespace, section=section)
 
 
 def with_section(identifier: str, section: str) -> str:

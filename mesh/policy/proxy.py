@@ -18,8 +18,6 @@ from mesh.policy.values import Item
 from mesh.reader import Reader
 from mesh.resource import Resource
 
-SERVICE_TAG = "kuma.io/service"
-
 
 @dataclass(frozen=True)
 class Endpoint:

@@ -19,10 +19,10 @@ from itertools import product
 from mesh.policy.limits import SUBSET_TAGS_MAX
 from mesh.policy.merge import hash_matches
 from mesh.policy.outbound import Rule, merge_entries, outbound_entries
-from mesh.policy.proxy import SERVICE_TAG
 from mesh.policy.targetref import find_route
 from mesh.policy.values import Entry, Item, Source, TargetRef, elements, target_of
 from mesh.reader import Reader
+from mesh.resource import SERVICE_TAG
 
 MATCHES_TAG = "__rule-matches-hash__"
 """Pseudo tag under which a policy for a route keeps the hash of the route's matches."""

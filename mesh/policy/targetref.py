@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from mesh.policy.meta import Meta, Role, kri
 from mesh.policy.order import sort_policies
-from mesh.policy.proxy import SERVICE_TAG, Endpoint, Proxy, has_tags, item_of, proxy_of, same_zone
+from mesh.policy.proxy import Endpoint, Proxy, has_tags, item_of, proxy_of, same_zone
 from mesh.policy.values import Item, TargetRef, target_of
 from mesh.reader import Reader
-from mesh.resource import Resource
+from mesh.resource import SERVICE_TAG, Resource
 
 
 @dataclass(frozen=True, slots=True)

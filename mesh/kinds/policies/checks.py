@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from mesh.dnsnames import NOT_A_SUBDOMAIN, is_1123_subdomain
 from mesh.errors import FieldError
 from mesh.kinds.policies.common import BackendRef, Match, OpenTelemetry, SNIMatch, SpiffeIDMatch, TargetRef
 from mesh.kinds.policies.limits import HOSTNAME_CHARS_MAX
@@ -32,13 +33,6 @@ DESTINATIONS = ("Mesh", "MeshService", "MeshExternalService", "MeshMultiZoneServ
 _NAME = re.compile(r"[a-z0-9.\-_]*")
 _TAG_NAME = re.compile(r"[a-zA-Z0-9.\-_:/]+")
 _TAG_VALUE = re.compile(r"[a-zA-Z0-9.\-_:]+")
-_DNS_LABELS = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-
-RFC_1123 = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
 
 
 def is_system(resource: Resource) -> bool:
@@ -177,8 +171,8 @@ def identity(spiffe: SpiffeIDMatch | None, sni: SNIMatch | None, path: str) -> E
         yield FieldError(f"{path}.spiffeID", f"must be a valid Spiffe ID: {fault}")
     if sni is not None and not sni.value:
         yield FieldError(f"{path}.sni.value", MUST_BE_SET)
-    elif sni is not None and not _DNS_LABELS.fullmatch(sni.value):
-        yield FieldError(f"{path}.sni.value", RFC_1123)
+    elif sni is not None and not is_1123_subdomain(sni.value):
+        yield FieldError(f"{path}.sni.value", NOT_A_SUBDOMAIN)
 
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+")
@@ -296,8 +290,8 @@ def hostname(value: str | None, path: str) -> Errors:
         yield FieldError(path, f"must be no more than {HOSTNAME_CHARS_MAX} characters")
     if is_ip(value):
         yield FieldError(path, "cannot be an IP address")
-    elif not _DNS_LABELS.fullmatch(value):
-        yield FieldError(path, RFC_1123)
+    elif len(value) <= HOSTNAME_CHARS_MAX and not is_1123_subdomain(value):
+        yield FieldError(path, NOT_A_SUBDOMAIN)
 
 
 def is_ip(value: str) -> bool:
