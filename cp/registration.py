@@ -139,18 +139,21 @@ class Registrar:
         if proxy.document is None:
             await self._expect_known(proxy)
             return
-        if self._is_registered(proxy):
-            return
         try:
-            operation = PutOp(proxy.document, kind=proxy.kind, mesh=proxy.mesh or None, name=proxy.name)
-            await self._resources.write(
-                [operation], Origin(actor=f"proxy {node.id}", cause="proxy registration")
-            )
+            await self._register(proxy)
         except Problem as problem:
-            raise Refused("INVALID_ARGUMENT", str(problem)) from problem
+            raise Refused("INVALID_ARGUMENT", _told(problem)) from problem
         except StoreError as error:
             if self._live.view.get(*proxy.key) is None:
                 raise Refused("UNAVAILABLE", str(error)) from error
+
+    async def _register(self, proxy: Proxy) -> None:
+        """Write the resource that the proxy brought, unless the log has it. Raises Problem, StoreError."""
+        if proxy.document is None or self._is_registered(proxy):
+            return
+        operation = PutOp(proxy.document, kind=proxy.kind, mesh=proxy.mesh or None, name=proxy.name)
+        origin = Origin(actor=f"proxy {proxy.mesh}.{proxy.name}", cause="proxy registration")
+        await self._resources.write([operation], origin)
 
     def _is_registered(self, proxy: Proxy) -> bool:
         """Whether the log has what the proxy brought already; then nothing is written."""
@@ -239,7 +242,10 @@ class Registrar:
         still_wanted: Callable[[], bool],
         cause: str,
     ) -> bool:
-        """Write the insight, over races and outages, for as long as it is wanted; whether it was written."""
+        """Write the insight, over races and outages, for as long as it is wanted; whether it was written.
+
+        A lost race is tried again at once (the view has what won it), an outage after a pause.
+        """
         retry_s = RETRY_FIRST_S
         while still_wanted():
             stored = self._live.view.get(*proxy.insight_key)
@@ -249,7 +255,13 @@ class Registrar:
             try:
                 if await self._write_insight(proxy, stored, wanted, cause):
                     return True
-            except StoreError as error:
+                if self._live.view.get(*proxy.key) is not None:
+                    continue
+                if proxy.document is None or proxy.key not in self._streams:
+                    return False  # deleted, and not ours to bring back
+                await self._register(proxy)  # taken away while it moved here
+                continue
+            except (StoreError, Problem) as error:
                 log.debug("insight of %s: %s; trying again", proxy.name, error)
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, RETRY_MAX_S)
@@ -285,6 +297,12 @@ class Registrar:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _told(problem: Problem) -> str:
+    """A problem on one line, with each field that is at fault."""
+    fields = "; ".join(f"{each.field}: {each.reason}" for each in problem.invalid)
+    return f"{problem.title}: {problem.detail}" + (f" ({fields})" if fields else "")
 
 
 class _Handle:

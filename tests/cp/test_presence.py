@@ -2,7 +2,9 @@ from cp.presence import SUBSCRIPTIONS_KEPT, connected, disconnected, may_be_remo
 
 
 def joined(insight: dict[str, object] | None, subscription: str, now: str = "t1") -> dict[str, object]:
-    return {"subscriptions": connected(insight, subscription=subscription, instance="cp-1", now=now, version={})}
+    return {
+        "subscriptions": connected(insight, subscription=subscription, instance="cp-1", now=now, version={})
+    }
 
 
 def left(insight: dict[str, object], subscription: str, now: str = "t2") -> dict[str, object] | None:
