@@ -94,7 +94,7 @@ def parse_kri(text: str) -> Kri:
 
 def hashed_name(mesh: str, display_name: str, *, zone: str = "", namespace: str = "") -> str:
     """The name under which a copy is stored: distinct for distinct origins, never over 253 chars."""
-    digest = f"{fnv1a64(mesh + display_name + zone + namespace):x}"
+    digest = f"{fnv1a64(mesh + display_name + zone + namespace):016x}"
     suffix = "".join(_SAFE[ord(char) % len(_SAFE)] for char in digest)
     return f"{display_name[: NAME_CHARS_MAX - _HASH_SUFFIX_CHARS]}-{suffix}"
 
@@ -124,7 +124,7 @@ def sni_of_resource(kind: str, mesh: str, name: str, port: int, tags: Mapping[st
     more = "".join(f"{key}={value};" for key, value in sorted((tags or {}).items()))
     digest = fnv1a64(f"{name};{mesh};{more}")
     short_mesh, short = mesh[: _DNS_LABEL_CHARS_MAX - 1], name[: _DNS_LABEL_CHARS_MAX - 1]
-    return f"a{digest:x}.{short}.{port}.{short_mesh}.{_OLD_SNI_KINDS[kind]}"
+    return f"a{digest:016x}.{short}.{port}.{short_mesh}.{_OLD_SNI_KINDS[kind]}"
 
 
 def sni(resource: Resource, section: str) -> str:

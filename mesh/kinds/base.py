@@ -6,7 +6,8 @@ Declaring a kind
    whose document name is no plain camel case uses `msgspec.field(name="spiffeID")`).
 
    * an optional field is `X | None = None`: absent stays absent when written back;
-   * a required field has no default, and stands before those that have one: its absence is reported as "in body is required";
+   * a required field has no default, and stands before those that have one; its absence is
+     reported as "in body is required";
    * a field with a *schema default* is `x: T = default("tcp")`: the value is filled in when the
      object around it is there, and is always written back, as Kuma does;
    * a list is `tuple[X, ...]`: `= ()` if an empty list means the same as none, else `| None = None`;

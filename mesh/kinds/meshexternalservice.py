@@ -10,7 +10,7 @@ from msgspec import Meta
 from mesh.kinds.base import Kds, Kind, Model, Port, default
 from mesh.kinds.checks.meshexternalservice import validate
 from mesh.kinds.checks.meshservice import warn
-from mesh.kinds.common import Address, DataSource, Extension, HostnameGeneratorStatus, Vip
+from mesh.kinds.common import Address, Extension, HostnameGeneratorStatus, Vip
 
 TlsVersionName = Literal["TLSAuto", "TLS10", "TLS11", "TLS12", "TLS13"]
 
@@ -39,6 +39,14 @@ class TlsVersion(Model):
 class SubjectAltName(Model):
     value: str
     type: Literal["Exact", "Prefix"] = default("Exact")
+
+
+class DataSource(Model):
+    """Where bytes come from: a Secret of the mesh, base64 or text."""
+
+    secret: str | None = None
+    inline: str | None = None
+    inline_string: str | None = None
 
 
 class Verification(Model):

@@ -11,8 +11,7 @@ from mesh.reader import Reader
 from mesh.resource import Resource
 
 if TYPE_CHECKING:
-    from mesh.kinds.common import DataSource
-    from mesh.kinds.meshexternalservice import MeshExternalService, Tls, Verification
+    from mesh.kinds.meshexternalservice import DataSource, MeshExternalService, Tls, Verification
 
 _VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
 
@@ -60,6 +59,6 @@ def _verification(path: str, verification: Verification) -> Errors:
 
 
 def _source(path: str, source: DataSource) -> Errors:
-    given = [v for v in (source.secret, source.file, source.inline, source.inline_string) if v is not None]
+    given = [v for v in (source.secret, source.inline, source.inline_string) if v is not None]
     if len(given) != 1:
         yield FieldError(path, "exactly one of secret, inline and inlineString has to be set")
