@@ -18,7 +18,7 @@ from aiohttp import web
 from cp.api.app import create_app
 from cp.api.context import Context
 from cp.config_schema import Config
-from cp.initial import create_initial
+from cp.initial import create_initial, keep_signing_keys
 from cp.limits import STOP_TIMEOUT_S
 from cp.live import LiveView
 from cp.metrics import Metrics
@@ -57,6 +57,7 @@ class Worker:
         await self._serve_api(unix_socket)
         if self.number == 0:
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
+            self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight end, then let go of the feed."""

@@ -12,7 +12,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from cp.api import crud, lists, meta, past, streams, transactions
+from cp.api import crud, lists, meta, past, streams, tokens, transactions
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.failures import to_response
@@ -25,6 +25,7 @@ SUBJECTS = (
     streams.routes,
     past.routes,
     transactions.routes,
+    tokens.routes,
     lists.routes,
     crud.routes,
 )

@@ -9,11 +9,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from cp.api.answers import json_answer
+from cp.api.auth import user_of
 from cp.api.body import read_object
 from cp.api.consistency import INDEX_HEADER, view_for
 from cp.api.context import Context
 from cp.api.failures import REQUEST_ID_HEADER
-from cp.api.kinds import USER, allowed_for, expect_kind
+from cp.api.kinds import allowed_for, expect_kind
 from cp.api.watch import wants_watch, watch
 from cp.limits import REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX
 from cp.plan import DeleteOp, Expect, PutOp
@@ -69,7 +70,7 @@ class _Crud:
             await read_object(request), kind.name, key.mesh or None, key.name, expectation(request)
         )
         written = await self._context.resources.write(
-            [operation], origin_of(request), allowed_for(request, self._context)
+            [operation], origin_of(request, self._context), allowed_for(request, self._context)
         )
         result = written.results[0]
         return json_answer(
@@ -81,7 +82,9 @@ class _Crud:
     async def delete(self, request: web.Request) -> web.Response:
         _, key = key_of(request)
         written = await self._context.resources.write(
-            [DeleteOp(key, expectation(request))], origin_of(request), allowed_for(request, self._context)
+            [DeleteOp(key, expectation(request))],
+            origin_of(request, self._context),
+            allowed_for(request, self._context),
         )
         return json_answer({}, 200, {INDEX_HEADER: str(written.index)})
 
@@ -130,7 +133,7 @@ def expectation(request: web.Request) -> Expect:
     return Expect(version=int(version))
 
 
-def origin_of(request: web.Request) -> Origin:
+def origin_of(request: web.Request, context: Context) -> Origin:
     """Who asks, and under which request id. Raises Problem."""
     request_id = request.headers.get(REQUEST_ID_HEADER, "")
     # "#N" is appended for each attempt
@@ -139,7 +142,7 @@ def origin_of(request: web.Request) -> Origin:
     reason = request.headers.get(REASON_HEADER, "")
     if len(reason.encode(errors="replace")) > REASON_BYTES_MAX:
         raise bad_parameter(REASON_HEADER, f"must be at most {REASON_BYTES_MAX} bytes")
-    return Origin(actor=request.get(USER, ""), cause=reason, request_id=request_id)
+    return Origin(actor=user_of(request, context).name, cause=reason, request_id=request_id)
 
 
 def _answer(request: web.Request, resource: Resource | None) -> web.Response:

@@ -6,13 +6,13 @@ import difflib
 
 from aiohttp import web
 
+from cp.access import require
+from cp.api.auth import user_of
 from cp.api.context import Context
 from cp.plan import Allowed
 from cp.problems import Problem
 from mesh.registry import KINDS, Kind, kind_by_path
 from mesh.resource import ResourceKey
-
-USER = web.RequestKey("user", str)
 
 
 def expect_kind(plural: str, scope: str, path: str) -> Kind:
@@ -30,9 +30,15 @@ def expect_kind(plural: str, scope: str, path: str) -> Kind:
 
 def allowed_for(request: web.Request, context: Context) -> Allowed:
     """What decides, for this request's user, whether a resource may be read or written."""
+    user = user_of(request, context)
 
     def allowed(kind: Kind, key: ResourceKey) -> None:
-        return None
+        if kind.admin_only:
+            require(
+                context.config.access.static.admin_resources,
+                user,
+                f'access the resource of type "{kind.name}"',
+            )
 
     return allowed
 

@@ -32,7 +32,9 @@ def routes(context: Context) -> list[web.RouteDef]:
     async def transact(request: web.Request) -> web.Response:
         documents = await read_documents(request, TRANSACTION_BYTES_MAX)
         operations = operations_of(documents)
-        written = await context.resources.write(operations, origin_of(request), allowed_for(request, context))
+        written = await context.resources.write(
+            operations, origin_of(request, context), allowed_for(request, context)
+        )
         return json_answer(
             {"index": written.index, "results": [_result(each) for each in written.results]},
             200,

@@ -1,0 +1,82 @@
+"""Who sends a request: a user token, a client certificate, the machine itself, or nobody.
+
+A request from the machine itself is the administrator's (`apiServer.authn.localhostIsAdmin`),
+but only when nothing suggests that somebody else is behind it: it was addressed to this
+machine by name, and neither a proxy nor a page of another site had a hand in it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from cp.access import ADMIN, ANONYMOUS, AUTHENTICATED, User
+from cp.api.context import Context
+from cp.problems import Problem
+from cp.tokens import USER as USER_KEYS
+from cp.tokens import InvalidToken, verify
+
+USER = web.RequestKey("user", User)
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+_LOCAL_NAMES = ("localhost", "ip6-localhost")
+
+
+def user_of(request: web.Request, context: Context) -> User:
+    """The request's user. Raises Problem (401) for a token that proves nothing."""
+    known = request.get(USER)
+    if known is None:
+        known = _authenticate(request, context)
+        request[USER] = known
+    return known
+
+
+def _authenticate(request: web.Request, context: Context) -> User:
+    header = request.headers.get("Authorization", "")
+    if header.startswith("Bearer "):
+        return _of_token(header.removeprefix("Bearer ").strip(), context)
+    if context.config.api_server.authn.localhost_is_admin and is_local(request):
+        return ADMIN
+    return ANONYMOUS
+
+
+def _of_token(token: str, context: Context) -> User:
+    try:
+        claims = verify(context.live.view, USER_KEYS, token, time.time())
+    except InvalidToken as error:
+        raise Problem(
+            401, "Invalid authentication data", str(error), headers={"WWW-Authenticate": "Bearer"}
+        ) from error
+    groups = claims.get("Groups") or []
+    if not isinstance(groups, list):
+        raise Problem(401, "Invalid authentication data", "the token's groups are no list")
+    return User(str(claims.get("Name", "")), tuple(map(str, groups))).with_groups(AUTHENTICATED)
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether a person on this machine sent it, as far as can be told."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    if isinstance(peer, tuple):
+        if not ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback:
+            return False
+    elif not isinstance(peer, str):  # a Unix socket has an empty name
+        return False
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return False
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        return False
+    return _is_loopback_name(urlsplit(f"//{request.host}").hostname or "")
+
+
+def _is_loopback_name(host: str) -> bool:
+    if host in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
