@@ -323,6 +323,10 @@ class Core:
         """When the election timer runs out (of use on followers and candidates)."""
         return float(self._engine._SyncObj__raftElectionDeadline)
 
+    @election_deadline.setter
+    def election_deadline(self, at: float) -> None:
+        self._engine._SyncObj__raftElectionDeadline = at
+
     def is_quorum(self, ids: Collection[str]) -> bool:
         return 2 * len(self.voters.intersection(ids)) > len(self.voters)
 
@@ -372,10 +376,6 @@ class Core:
     def adopt_term(self, peer: str, term: int) -> None:
         """Step down to follower of `term`: a vote request that cannot be granted does just that."""
         self.deliver(peer, {"type": "request_vote", "term": term, "last_log_term": -1, "last_log_index": 0})
-
-    def expire_election_timer(self) -> None:
-        """Let the next tick find the election timer run out."""
-        self._engine._SyncObj__raftElectionDeadline = 0
 
     # --- what a leader does --------------------------------------------------------------
 

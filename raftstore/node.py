@@ -195,6 +195,16 @@ class Node:
         return tuple(sorted(self._core.voters))
 
     @property
+    def election_deadline(self) -> float:
+        """When the election timer runs out, by the clock given; of use unless leader. Settable, for
+        tests: the timer is random anyway, so any moment is a legal one."""
+        return self._core.election_deadline
+
+    @election_deadline.setter
+    def election_deadline(self, at: float) -> None:
+        self._core.election_deadline = at
+
+    @property
     def transferring(self) -> str | None:
         """To whom leadership is being handed over, if to anyone."""
         return self._transfer.to if self._transfer else None
@@ -324,10 +334,6 @@ class Node:
     def pause_writes(self, reason: str) -> None:
         """The disk is full: refuse proposals, hand leadership over, start no election; "" ends it."""
         self.read_only_reason = reason
-
-    def campaign(self) -> None:
-        """Act at the next tick as if the election timer had run out (pre-vote still decides)."""
-        self._core.expire_election_timer()
 
     # --- inside --------------------------------------------------------------------------
 

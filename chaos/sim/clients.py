@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chaos.sim.invariants import StaleRead
-from chaos.sim.machine import encode
+from chaos.sim.machine import command_of
+from raftstore.machine import Applied
 from raftstore.node import Fate, ProposeResult
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ class Clients:
         def answered(result: ProposeResult) -> None:
             self._cluster.trace(f"write {write.request_id} through {host_id}: {result.fate}")
             if result.fate is Fate.APPLIED and not lost:
+                assert isinstance(result.applied, Applied)
+                index = result.applied.outcomes[0].index
                 write.done = True
-                history.acknowledged[write.request_id] = result.index
-                history.highest_index = max(history.highest_index, result.index)
+                history.acknowledged[write.request_id] = index
+                history.highest_index = max(history.highest_index, index)
 
-        self._cluster.hosts[host_id].node.propose(encode(write.request_id), answered)
+        self._cluster.hosts[host_id].node.propose(command_of(write.request_id, self._cluster.now), answered)

@@ -10,7 +10,6 @@ from chaos.sim.host import Build, Host
 from chaos.sim.invariants import Checker, NotConverged
 from chaos.sim.network import Network
 from raftstore.config import RaftConfig
-from raftstore.node import SnapshotMeta
 
 STEP_S = 0.01
 REAL = Build()
@@ -38,7 +37,7 @@ class Cluster:
         self.build = build
         self.config = config or RaftConfig()
         self.lines: list[str] | None = None
-        self._shipping: list[tuple[float, str, str, SnapshotMeta, bytes]] = []
+        self._shipping: list[tuple[float, str, str, bytes]] = []
         self.hosts: dict[str, Host] = {}
         for host_id in [*ids, *spare]:
             voters = () if host_id in spare else tuple(ids)
@@ -76,12 +75,15 @@ class Cluster:
                 other.node.peer_up(host_id)
                 host.node.peer_up(other.id)
 
-    def stop(self, host_id: str, *, power: bool = True) -> None:
-        """power: lose what is not synced; else as kill -9."""
+    def stop(self, host_id: str, *, power: bool = True, torn: bool = False) -> None:
+        """power: lose what is not synced, or with `torn` a part of it; else as kill -9."""
         host = self.hosts[host_id]
         if not host.up:
             return
-        host.power_cut() if power else host.kill()
+        if power:
+            host.power_cut(torn=torn)
+        else:
+            host.kill()
         self.trace(f"{host_id} {'loses power' if power else 'is killed'}")
         for other in self.running():
             other.node.peer_down(host_id)
@@ -91,8 +93,8 @@ class Cluster:
         stored = self.hosts[source].stored_snapshot()
         if stored is None or any(item[2] == target for item in self._shipping):
             return
-        self.trace(f"{source} ships the snapshot of index {stored[0].index} to {target}")
-        self._shipping.append((self.now + 0.1, source, target, *stored))
+        self.trace(f"{source} ships its snapshot to {target}")
+        self._shipping.append((self.now + 0.1, source, target, stored))
 
     # --- time ----------------------------------------------------------------------------
 
@@ -124,6 +126,30 @@ class Cluster:
         if not self.run(seconds, self._settled):
             raise NotConverged(f"no single leader within {seconds} s: {self.leaders()}")
         return self.leaders()[0]
+
+    def let_lead(self, who: str, seconds: float = 5.0) -> None:
+        """Let `who` win the next election: its timer runs out first, the others' later.
+
+        Timers are random and processes may stall, so this is one of the legal schedules.
+        """
+
+        fire_at = self.now
+
+        def won() -> bool:
+            nonlocal fire_at
+            for host in self.running():
+                if host.id != who:
+                    host.node.election_deadline = self.now + 1.0
+            if self.hosts[who].node.is_leader:
+                return True
+            if self.now >= fire_at:
+                # Not at each step: votes need time to travel.
+                fire_at = self.now + 0.1
+                self.hosts[who].node.election_deadline = 0.0
+            return False
+
+        if not self.run(seconds, won):
+            raise NotConverged(f"{who} does not become leader within {seconds} s")
 
     def settle(self, seconds: float = 30.0) -> None:
         """Heal everything, restart everyone, wait until all agree and one more write succeeds."""
@@ -176,7 +202,7 @@ class Cluster:
     def _deliver_snapshots(self) -> None:
         for item in [item for item in self._shipping if item[0] <= self.now]:
             self._shipping.remove(item)
-            _, source, target, meta, data = item
+            _, source, target, data = item
             if self.hosts[target].up and (source, target) not in self.network.cut:
-                self.hosts[target].install_snapshot(meta, data)
-                self.trace(f"{target} installs the snapshot of index {meta.index}")
+                self.hosts[target].install_snapshot(data)
+                self.trace(f"{target} stands at {self.hosts[target].node.applied_index} by a snapshot")

@@ -7,18 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgpack
-
-from chaos.sim.machine import SimMachine
+from chaos.sim.machine import CLUSTER_ID, SimMachine, dump, load
 from raftstore.config import RaftConfig
 from raftstore.node import Node, SnapshotMeta
+from raftstore.snapshot import commit_file, prune, snapshot_name, snapshot_names
 from raftstore.wal.journal import Batch, Wal
 from raftstore.wal.memdisk import MemoryDisk
 
 if TYPE_CHECKING:
     from chaos.sim.cluster import Cluster
-
-SNAPSHOT_FILE = "snapshot"
 
 
 class WatchedWal(Wal):
@@ -73,10 +70,12 @@ class Host:
     _sync_due: float = 0.0
 
     def start(self) -> None:
-        self.wal = self.build.wal.open(self.disk, cluster_id="sim", node_id=self.id)
+        wal = self.build.wal.open(self.disk, cluster_id=CLUSTER_ID, node_id=self.id)
+        assert isinstance(wal, WatchedWal)
         checker = self.cluster.checker
-        self.wal.on_add = checker.entry_written
-        self.wal.on_vote = lambda term, vote: checker.voted(self.id, term, vote)
+        wal.on_add = checker.entry_written
+        wal.on_vote = lambda term, vote: checker.voted(self.id, term, vote)
+        self.wal = wal
         self.machine = self.build.machine()
         snapshot = self._load_snapshot()
         self.node = self.build.node(
@@ -122,10 +121,11 @@ class Host:
         self._tear()
         self.up = False
 
-    def power_cut(self) -> None:
-        """What was not synced is lost, or torn at any byte."""
-        self._tear()
-        self.disk.power_cut(self.rng)
+    def power_cut(self, *, torn: bool = True) -> None:
+        """What was not synced is lost; torn: some of it may have reached the platter, to any byte."""
+        if torn:
+            self._tear()
+        self.disk.power_cut(self.rng if torn else None)
         self.up = False
 
     def _tear(self) -> None:
@@ -143,41 +143,41 @@ class Host:
         term = node.term_at(index)
         if index <= self.wal.first_index or term is None:
             return
-        meta = SnapshotMeta(index, term, node.voters_at(index))
-        self._store_snapshot(meta, self.machine.dump())
-        if self._sync is not None or self.wal.pending():
-            self.wal.flush()
-            self.node.durable()
+        self._store(index, dump(self.machine, index, term, node.voters_at(index)))
         self.wal.drop_to(max(self.wal.first_index, index - keep_entries))
 
-    def install_snapshot(self, meta: SnapshotMeta, data: bytes) -> None:
+    def install_snapshot(self, data: bytes) -> None:
+        snapshot = load(data).finish()
+        meta = SnapshotMeta(snapshot.header.index, snapshot.header.term, snapshot.header.voters)
         if meta.index <= self.node.applied_index:
             return
-        self._store_snapshot(meta, data)
-        self.node.install_snapshot(meta, lambda: self.machine.load(data))
+        self._store(meta.index, data)
+
+        def restore() -> None:
+            self.machine.state = snapshot.state
+
+        self.node.install_snapshot(meta, restore)
         self.cluster.checker.snapshot_installed(self.id, meta)
 
-    def stored_snapshot(self) -> tuple[SnapshotMeta, bytes] | None:
-        if SNAPSHOT_FILE not in self.disk.list():
-            return None
-        index, term, voters, data = msgpack.unpackb(self.disk.read(SNAPSHOT_FILE))
-        return SnapshotMeta(index, term, tuple(voters)), data
+    def stored_snapshot(self) -> bytes | None:
+        names = snapshot_names(self.disk)
+        return self.disk.read(names[-1]) if names else None
 
-    def _store_snapshot(self, meta: SnapshotMeta, data: bytes) -> None:
-        temporary = SNAPSHOT_FILE + ".tmp"
-        if temporary in self.disk.list():
-            self.disk.unlink(temporary)
-        self.disk.append(temporary, msgpack.packb([meta.index, meta.term, meta.voters, data]))
-        self.disk.datasync(temporary)
-        self.disk.rename(temporary, SNAPSHOT_FILE)
-        self.disk.sync_dir()
+    def _store(self, index: int, data: bytes) -> None:
+        if "staged" in self.disk.list():
+            self.disk.unlink("staged")
+        self.disk.append("staged", data)
+        self.disk.datasync("staged")
+        commit_file(self.disk, "staged", snapshot_name(index))
+        prune(self.disk)
 
     def _load_snapshot(self) -> SnapshotMeta | None:
         stored = self.stored_snapshot()
         if stored is None:
             return None
-        self.machine.load(stored[1])
-        return stored[0]
+        snapshot = load(stored).finish()
+        self.machine.state = snapshot.state
+        return SnapshotMeta(snapshot.header.index, snapshot.header.term, snapshot.header.voters)
 
 
 class _Recorder:
@@ -187,5 +187,6 @@ class _Recorder:
         self._host = host
 
     def apply(self, index: int, term: int, command: bytes) -> object:
-        self._host.cluster.checker.applied(self._host.id, index, term, command)
-        return self._host.machine.apply(index, term, command)
+        applied = self._host.machine.apply(index, term, command)
+        self._host.cluster.checker.applied(self._host.id, index, term, applied)
+        return applied

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chaos.sim.cluster import REAL, STEP_S, Cluster
 from chaos.sim.host import Build, DiskSpeed
+from chaos.sim.invariants import crashes_are_violations
 from chaos.sim.network import Weather
 from raftstore.node import ProposeResult
 
@@ -53,12 +54,16 @@ class Schedule:
 
     def run(self) -> Cluster:
         """Raises a Violation."""
+        with crashes_are_violations():
+            self._run()
+        return self.cluster
+
+    def _run(self) -> None:
         for _ in range(round(self.plan.seconds / STEP_S)):
             self._faults()
             self.cluster.clients.step(self.plan.write, self.plan.read)
             self.cluster.step()
         self.cluster.settle()
-        return self.cluster
 
     def _chance(self, probability: float) -> bool:
         return self._rng.random() < probability
@@ -105,7 +110,7 @@ class Schedule:
             count = rng.choice([1, 1, 1, 2, len(cluster.ids)])
             power, back = rng.random() < 0.8, cluster.now + rng.uniform(0.05, 1.5)
             for host in rng.sample(cluster.running(), min(count, len(cluster.running()))):
-                cluster.stop(host.id, power=power)
+                cluster.stop(host.id, power=power, torn=True)
                 self._restart_at[host.id] = back if rng.random() < 0.5 else back + rng.uniform(0, 1)
 
     def _operators(self) -> None:

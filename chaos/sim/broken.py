@@ -1,0 +1,174 @@
+"""Deliberately broken builds: each takes one rule away. The suite must catch every one.
+
+A suite that finds nothing wrong proves little unless it finds what is wrong.
+"""
+
+from __future__ import annotations
+
+from chaos.sim.host import Build, WatchedWal
+from chaos.sim.machine import ForgetsRequests, SnapshotsForgetRequests
+from raftstore.errors import StoreError
+from raftstore.guard import Guard
+from raftstore.guard_append import AppendGuard
+from raftstore.guard_election import ElectionGuard
+from raftstore.guard_messages import BadMessage, Message
+from raftstore.guard_read import OnRead, ReadGuard
+from raftstore.node import Node
+
+# pysyncobj's default for leaderFallbackTimeout, in seconds.
+STOCK_FALLBACK_S = 30.0
+
+
+# --- no guard at all: pysyncobj's own message handling -----------------------------------
+
+
+class _StockElection(ElectionGuard):
+    def may_campaign(self) -> bool:
+        return True
+
+
+class _StockRead(ReadGuard):
+    """pysyncobj has no linearizable read; its users read the leader's state."""
+
+    def read(self, on_done: OnRead) -> None:
+        on_done(self.core.commit_index if self.core.is_leader else None)
+
+
+class _NoGuard(Guard):
+    election_type = _StockElection
+    read_type = _StockRead
+
+    def outgoing(self, peer: str, message: Message) -> None:
+        if message["type"] == "heartbeat":
+            self.port.snapshot_needed(peer)
+            message = {**message, "type": "append_entries", "serialized": None}
+        self.port.send(peer, message)
+
+    def incoming(self, peer: str, message: object) -> BadMessage | None:
+        assert isinstance(message, dict)
+        if "entries" in message:
+            message["entries"] = [tuple(entry) for entry in message["entries"]]
+        if message["type"] != "next_node_idx" or self.core_replicates_to(peer):
+            self.port.core.deliver(peer, message)
+        return None
+
+    def core_replicates_to(self, peer: str) -> bool:
+        return self.port.core.replicates_to(peer)
+
+
+class StockNode(Node):
+    """The core as it ships: unguarded, without durability, with its default fallback."""
+
+    guard_type = _NoGuard
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._core._engine.conf.leaderFallbackTimeout = STOCK_FALLBACK_S
+
+    def _commit_limit(self) -> int:
+        return self._core.last_index
+
+    def _change_refusal(self, op: str, node_id: str) -> str:
+        return ""
+
+
+# --- one rule less -----------------------------------------------------------------------
+
+
+class _AcksBeforeSync(AppendGuard):
+    def is_durable(self, index: int) -> bool:
+        return True
+
+
+class _NoConflictTest(AppendGuard):
+    def only_what_is_new(self, message: Message) -> tuple[Message, int | None]:
+        return message, None
+
+
+class _NoTermInAcks(AppendGuard):
+    def receive_reply(self, peer: str, message: Message) -> BadMessage | None:
+        return super().receive_reply(peer, {**message, "term": self.core.term})
+
+
+class _NoPreVote(ElectionGuard):
+    def may_campaign(self) -> bool:
+        return True
+
+    def _loyal(self) -> bool:
+        return False
+
+
+class _NoReadQuorum(ReadGuard):
+    def read(self, on_done: OnRead) -> None:
+        if self.core.is_leader:
+            on_done(self.core.commit_index)
+        else:
+            super().read(on_done)
+
+
+def _with(
+    append: type[AppendGuard] = AppendGuard,
+    election: type[ElectionGuard] = ElectionGuard,
+    read: type[ReadGuard] = ReadGuard,
+) -> type[Node]:
+    class BrokenGuard(Guard):
+        append_type = append
+        election_type = election
+        read_type = read
+
+    class BrokenNode(Node):
+        guard_type = BrokenGuard
+
+    return BrokenNode
+
+
+class _LeaderCountsUnsynced(Node):
+    def _commit_limit(self) -> int:
+        return self._core.last_index
+
+
+class _TwoChangesAtOnce(Node):
+    def _change_refusal(self, op: str, node_id: str) -> str:
+        return ""
+
+
+class _NoCheckQuorum(Node):
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._core._engine.conf.leaderFallbackTimeout = STOCK_FALLBACK_S
+
+
+class _VoteNotDurable(WatchedWal):
+    """Term and vote go to the buffer like entries do."""
+
+    def flush(self) -> None:
+        """The disk comes later."""
+
+    @property
+    def hard_state_durable(self) -> bool:
+        return True
+
+
+STOCK = Build("guard-off", node=StockNode)
+BROKEN: tuple[Build, ...] = (
+    STOCK,
+    Build("ack-before-fsync", node=_with(append=_AcksBeforeSync)),
+    Build("leader-counts-unsynced", node=_LeaderCountsUnsynced),
+    Build("no-conflict-test", node=_with(append=_NoConflictTest)),
+    Build("vote-not-durable", wal=_VoteNotDurable),
+    Build("no-term-in-acks", node=_with(append=_NoTermInAcks)),
+    Build("requests-forgotten", machine=ForgetsRequests),
+    Build("snapshots-forget-requests", machine=SnapshotsForgetRequests),
+    Build("stale-read", node=_with(read=_NoReadQuorum)),
+    Build("two-changes-at-once", node=_TwoChangesAtOnce),
+    Build("no-pre-vote", node=_with(election=_NoPreVote)),
+    Build("no-check-quorum", node=_NoCheckQuorum),
+)
+
+
+def by_name(name: str) -> Build:
+    """Raises StoreError for an unknown name, with the known ones."""
+    for build in BROKEN:
+        if build.name == name:
+            return build
+    raise StoreError(f"no broken build {name!r}; there are {', '.join(b.name for b in BROKEN)}")
