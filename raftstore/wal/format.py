@@ -20,7 +20,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import msgpack
@@ -53,7 +53,8 @@ class Type(IntEnum):
 
 
 # The checksum of each type byte, so that a payload is not copied to prepend one.
-_TYPE_CRC = {t: google_crc32c.value(bytes([t])) for t in Type}
+_TYPE_CRC = {int(t): google_crc32c.value(bytes([t])) for t in Type}
+_TYPE = {int(t): t for t in Type}
 SYNC_RECORD_BYTES = RECORD_HEAD_BYTES + 2 + _SYNC.size
 
 
@@ -115,8 +116,7 @@ def encode_sync(epoch: int, batch_bytes: int) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(NamedTuple):
     """A record as found: payload still packed, `end` is the offset after it."""
 
     kind: Type
@@ -128,7 +128,8 @@ class Raw:
         """(epoch, bytes) for SYNC, else the tuple that was encoded."""
         if self.kind is Type.SYNC:
             return _SYNC.unpack(msgpack.unpackb(self.payload))[1:]
-        return tuple(msgpack.unpackb(self.payload))
+        fields: tuple[Any, ...] = msgpack.unpackb(self.payload, use_list=False)
+        return fields
 
 
 def decode_record(data: bytes, offset: int) -> Raw:
@@ -147,7 +148,7 @@ def decode_record(data: bytes, offset: int) -> Raw:
     payload = data[start : start + length]
     if google_crc32c.extend(base, payload) != crc:
         raise Damage(offset, "checksum mismatch")
-    return Raw(Type(kind), payload, offset, start + length)
+    return Raw(_TYPE[kind], payload, offset, start + length)
 
 
 def later_epoch(data: bytes, offset: int, epoch: int) -> int | None:

@@ -64,7 +64,7 @@ class Wal:
         self._vote = state.vote
         self._commit = self._commit_written = state.commit
         self._lsn = self._durable_lsn = self._hard_state_lsn = state.lsn
-        self._reset_lsn = 0
+        self._void_lsn = 0
         self._epoch = state.epoch
         self._segments = state.segments
         self._tail_bytes = state.tail_bytes
@@ -154,7 +154,7 @@ class Wal:
     def clear(self) -> None:
         """Void the whole log: a snapshot takes its place."""
         self._record(Type.RESET, ())
-        self._reset_lsn = self._lsn
+        self._void_lsn = self._lsn
         self._entries.clear()
         self._lsns.clear()
 
@@ -164,6 +164,7 @@ class Wal:
             self.clear()  # on disk, entries before the first one kept in memory would come back
         elif entryFrom < len(self._entries):
             self._record(Type.TRUNCATE, (self._entries[entryFrom][1],))
+            self._void_lsn = self._lsn
             del self._entries[entryFrom:]
             del self._lsns[entryFrom:]
 
@@ -293,8 +294,8 @@ class Wal:
         more segments than needed, never a gap.
         """
         with self._io:
-            if self._durable_lsn < self._reset_lsn:
-                return 0  # a crash now would bring back what the reset is to void
+            if self._durable_lsn < self._void_lsn:
+                return 0  # a crash now would bring back what that record voids
             first = self._lsns[:1]  # one step, as the loop may change the list meanwhile
             limit = min(first[0] if first else self._lsn + 1, self._durable_lsn + 1)
             removed = 0

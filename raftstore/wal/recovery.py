@@ -73,6 +73,10 @@ class Recovered:
     def apply(self, raw: Raw) -> None:
         """Fold one record. Raises Damage when it contradicts the records before it."""
         fields = raw.fields()
+        if raw.kind is Type.ENTRY:
+            self.lsn += 1
+            self._add(raw.offset, *fields)
+            return
         if raw.kind is Type.SYNC:
             self.epoch = fields[0]
             return
@@ -80,9 +84,7 @@ class Recovered:
             self.commit = fields[0]
             return
         self.lsn += 1
-        if raw.kind is Type.ENTRY:
-            self._add(raw.offset, *fields)
-        elif raw.kind is Type.TRUNCATE:
+        if raw.kind is Type.TRUNCATE:
             self._truncate(fields[0])
         elif raw.kind is Type.HARD_STATE:
             self.term, self.vote = fields

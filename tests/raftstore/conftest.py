@@ -1,8 +1,12 @@
-"""Makes the helpers of this folder importable by name."""
+"""Makes the helpers of this folder importable by name; property tests judge results, not speed."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent))
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
