@@ -271,21 +271,27 @@ class Intake:
         self._queue.extend((source, epoch, seq + i, txn) for i, txn in enumerate(txns))
         self._queue_bytes += sum(map(len, txns))
 
-    def flush(self) -> None:
-        """Propose what waits. Few entries are in flight at a time, so that the rest shares the next."""
+    def flush(self) -> bool:
+        """Propose what waits, and whether anything was proposed.
+
+        Few entries are in flight at a time, so that the rest shares the next.
+        """
+        proposed = False
         while self._queue and self._in_flight < limits.ENTRIES_IN_FLIGHT_MAX:
             batch = self._next_batch()
+            proposed = True
             self._in_flight += 1
             self.entries += 1
             self.txns += len(batch)
             command = codec.join_batch(self._time_ms(), [txn for *_, txn in batch])
             places = [place[:3] for place in batch]
             self._propose(command, partial(self._decided, places))
+        return proposed
 
     def _next_batch(self) -> list[tuple[str, int, int, bytes]]:
         batch: list[tuple[str, int, int, bytes]] = []
         size = 0
-        while self._queue and len(batch) < limits.BATCH_TXNS_MAX:
+        while self._queue and len(batch) < limits.ENTRY_TXNS_MAX:
             length = len(self._queue[0][3])
             if batch and size + length > limits.ENTRY_TARGET_BYTES:
                 break

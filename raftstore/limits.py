@@ -69,6 +69,8 @@ SUBMITS_WAITING_BYTES_MAX = 64 * MIB
 # One frame from replica to leader, and one entry: several, so that nothing large blocks a heartbeat.
 FORWARD_BYTES = 1 * MIB
 ENTRY_TARGET_BYTES = 1 * MIB
+# Applying one entry must not hold up the loop: at some 30 microseconds each, 4 ms.
+ENTRY_TXNS_MAX = 128
 # Entries without an outcome. While they are written and replicated, what arrives shares the next.
 ENTRIES_IN_FLIGHT_MAX = 4
 # At the leader, of all replicas together.
@@ -96,3 +98,5 @@ SNAPSHOT_KEEP_ENTRIES = 10_000
 TRANSFER_CHUNK_BYTES = 256 * KIB
 TRANSFER_WINDOW_BYTES = 2 * MIB
 TRANSFER_SILENCE_S = 3.0
+# Feed items that a worker has received and not yet read; more stay in the store.
+FEED_INBOX_ITEMS = 1_000

@@ -1,0 +1,117 @@
+"""Group commit: one write and one fdatasync for all that waits, in a thread of its own.
+
+While one batch is on its way to the disk, the next gathers in memory; so the busier the
+replica, the more writes share a sync. The loop never waits, with one exception: term and
+vote must be durable before the message that shows them is made (Raft, figure 2), which
+happens at elections only.
+
+A full disk is a state, not an end: what could not be written is kept and tried again each
+RETRY_S. A disk that fails otherwise ends the process (see errors.DiskFailed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from raftstore.errors import DiskFull
+from raftstore.wal import Batch, Wal
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+
+
+class ReplicaWal(Wal):
+    """The log of a running replica: a vote that finds the disk full is withheld, not an error.
+
+    Whoever sends must look at `hard_state_durable` first.
+    """
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
+        try:
+            super().setCurrentTerm(term, votedForNodeId)
+        except DiskFull as error:
+            log.warning("term %d and vote are withheld: %s", term, error)
+
+
+class GroupCommit:
+    """Drives one Wal. on_durable: more of it is on disk. on_failed: the process must end.
+
+    `full`: why nothing can be written now, or "".
+    """
+
+    def __init__(
+        self, wal: Wal, *, on_durable: Callable[[], None], on_failed: Callable[[BaseException], None]
+    ) -> None:
+        self.full = ""
+        self.syncs = 0
+        self._wal = wal
+        self._on_durable = on_durable
+        self._on_failed = on_failed
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "raftstore-wal")
+        self._writing: asyncio.Future[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def kick(self) -> None:
+        """Start writing if something waits and nothing is being written."""
+        if self._writing is not None or self.full or self._closed or not self._wal.pending():
+            return
+        batch = self._wal.take()
+        if batch is not None:
+            self._start(batch)
+
+    async def close(self) -> None:
+        """Write what waits, and release the log. Raises DiskFull, DiskFailed."""
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        try:
+            await self._loop.run_in_executor(self._thread, self._wal.close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def run(self, work: Callable[[], object]) -> None:
+        """Do other blocking work on the log in the same thread, between two writes."""
+        await self._loop.run_in_executor(self._thread, work)
+
+    def _start(self, batch: Batch) -> None:
+        self._writing = self._loop.run_in_executor(self._thread, self._wal.write, batch)
+        self._writing.add_done_callback(partial(self._written, batch))
+
+    def _written(self, batch: Batch, done: asyncio.Future[None]) -> None:
+        self._writing = None
+        error = done.exception()
+        if isinstance(error, DiskFull):
+            self._wait_for_space(str(error))
+            return
+        if error is not None:
+            self._on_failed(error)
+            return
+        if self.full:
+            log.warning("the disk has space again")
+            self.full = ""
+        self.syncs += 1
+        self._wal.mark_durable(batch.lsn)
+        if not self._closed:
+            self.kick()
+            self._on_durable()
+
+    def _wait_for_space(self, reason: str) -> None:
+        if not self.full:
+            log.error("no writes until space returns: %s", reason)
+        self.full = reason
+        self._retry = self._loop.call_later(RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        batch = self._wal.take()
+        if batch is not None and not self._closed and self._writing is None:
+            self._start(batch)

@@ -1,0 +1,439 @@
+"""One running replica: the sans-io parts, driven by the loop.
+
+    frames from peers ─┐                        ┌─> frames to peers
+    submit, reads     ─┼─> kick ─> one turn ────┼─> write + fdatasync (thread)
+    fsync done        ─┤                        ├─> answers to submitters
+    timer, each 10 ms ─┘                        └─> feed
+
+Whatever happens only notes what is to do and *kicks*: one turn is then due at the next
+pass of the loop, and takes care of all that has gathered by then. A turn sends what is
+to be forwarded, proposes what waits, ticks the node, sends its messages and starts the
+next write. So many small things that arrive together cost one entry, one TLS record
+and one fdatasync.
+
+An error that is none of the known ones ends the replica (`failed`): a process that starts
+again from its disk is in a known state, one that goes on after the unexpected is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from raftstore import forward, limits
+from raftstore.admin import Admin
+from raftstore.codec import check_txn
+from raftstore.compaction import Compactor
+from raftstore.config import RaftConfig
+from raftstore.errors import StoreError, Unavailable, UnknownOutcome
+from raftstore.feed import Feed
+from raftstore.forward import Answer, Forwarder, Intake, OnOutcome, Request
+from raftstore.frames import FrameError, Value
+from raftstore.group_commit import GroupCommit
+from raftstore.machine import Applied
+from raftstore.node import Node
+from raftstore.opening import Opened, open_replica
+from raftstore.outbound import Outbound
+from raftstore.port import Member, Status
+from raftstore.settings import StoreConfig
+from raftstore.snapshot_transfer import Transfers
+from raftstore.state import State
+from raftstore.transport import Transport
+from raftstore.types import FeedItem, Outcome, Txn
+from raftstore.waits import AppliedWaits
+
+log = logging.getLogger(__name__)
+
+TIMER_S = 0.01
+READ_RETRY_S = 0.02
+STALL_S = 0.08
+# Entries applied in one turn. Each may hold ENTRY_TXNS_MAX transactions of some 30 microseconds.
+APPLY_BATCH = 8
+OnIndex = Callable[[int | StoreError], None]
+
+
+class Replica:
+    """A member of the cluster; implements raftstore.port.Store. Made by `Replica.start`."""
+
+    @classmethod
+    async def start(cls, config: StoreConfig) -> Replica:
+        """Open the data, listen, and take part. Returns without waiting for a leader.
+
+        Raises BadCertificate, AddressInUse, DataDirInUse, WrongDataDir, Corrupt, DiskFull.
+        """
+        opened = await open_replica(config)
+        try:
+            replica = cls(config, opened)
+            if replica.transport is not None:
+                await replica.transport.start()
+                replica.admin.start()
+        except BaseException:
+            await opened.close()
+            raise
+        if replica.node.voters == (replica.id,):
+            replica.node.election_deadline = (
+                0.0  # nobody else could be elected, so there is nothing to wait for
+            )
+        replica._on_timer()
+        return replica
+
+    def __init__(self, config: StoreConfig, opened: Opened) -> None:
+        self.config = config
+        self.id = config.node_id
+        self.cluster_id = opened.cluster_id
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened = opened
+        self.machine = opened.machine
+        self._loop = asyncio.get_running_loop()
+        self._turn_due = self._closing = False
+        self._turned_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self.feed_log = Feed(opened.machine.state)
+        self.wal = opened.wal
+        self.disk = GroupCommit(opened.wal, on_durable=self._durable, on_failed=self.fail)
+        self.raft = RaftConfig(
+            election_timeout_min_s=config.election_timeout_min_s,
+            election_timeout_max_s=config.election_timeout_max_s,
+            heartbeat_s=min(0.05, config.election_timeout_min_s / 4),
+            apply_batch=APPLY_BATCH,
+        )
+        self.node = self._make_node(opened)
+        self.transport: Transport | None = None
+        if opened.tls is not None:
+            self.transport = Transport(opened.tls, opened.listen, self)
+            self._outbound = Outbound(self.transport)
+        now = self._loop.time()
+        self._forwarder = Forwarder(4 * self.raft.election_timeout_max_s, now)
+        self._waits = AppliedWaits()
+        self._waits.applied(opened.machine.state.index)
+        self._intake = Intake(
+            propose=self.node.propose, answer=self._answer, time_ms=wall_ms, refusal=self._refusal
+        )
+        self.admin = Admin(self)
+        self.compactor = Compactor(self, opened.snapshot.index if opened.snapshot else 0)
+        self.transfers = Transfers(self)
+
+    def _make_node(self, opened: Opened) -> Node:
+        node = Node(
+            self.id,
+            self.config.first_voters(),
+            journal=opened.wal,
+            machine=self,
+            config=self.raft,
+            clock=self._loop.time,
+            rng=random.Random(),
+            snapshot=opened.snapshot,
+        )
+        node.on_applied = self._applied
+        node.on_role = self._role_changed
+        node.on_snapshot_needed = lambda peer: self.transfers.needed(peer)
+        return node
+
+    # --- Store ----------------------------------------------------------------------------
+
+    async def submit(self, txn: Txn, *, timeout_s: float = 5.0) -> Outcome:
+        """See raftstore.port.Store."""
+        done: asyncio.Future[Outcome] = self._loop.create_future()
+        data = check_txn(self.admin.named(txn))
+        self.submit_encoded(data, timeout_s, lambda result: _resolve(done, result))
+        return await done
+
+    def submit_encoded(self, txn: bytes, timeout_s: float, on_done: OnOutcome) -> None:
+        """As submit, for a transaction that went through check_txn and carries a request id."""
+        now = self._loop.time()
+        deadline = now + timeout_s
+        self._forwarder.submit(txn, deadline, now, lambda r: self._decided(r, deadline, on_done))
+        self.kick()
+
+    def _decided(self, result: Outcome | StoreError, deadline: float, on_done: OnOutcome) -> None:
+        """An outcome is told when this replica has applied it, so that the writer reads its write."""
+        if isinstance(result, StoreError):
+            on_done(result)
+            return
+        late = f"the write is committed at index {result.index}, which this replica has not applied yet"
+        self._waits.add(
+            result.index, deadline, lambda applied: on_done(result if applied else UnknownOutcome(late))
+        )
+
+    async def read_index(self, *, timeout_s: float = 5.0) -> int:
+        """See raftstore.port.Store."""
+        done: asyncio.Future[int] = self._loop.create_future()
+        self.read_index_nowait(timeout_s, lambda result: _resolve(done, result))
+        return await done
+
+    def read_index_nowait(self, timeout_s: float, on_done: OnIndex) -> None:
+        """As read_index; on_done gets the index once it is applied here, or an Unavailable."""
+        deadline = self._loop.time() + timeout_s
+
+        def confirmed(index: int | None) -> None:
+            now = self._loop.time()
+            if index is not None:
+                self._waits.add(
+                    index,
+                    deadline,
+                    lambda applied: on_done(index if applied else Unavailable(f"index {index} comes late")),
+                )
+            elif now + READ_RETRY_S > deadline or self._closing:
+                on_done(Unavailable(self._why_no_leader(), self.node.leader))
+            else:
+                self._loop.call_later(READ_RETRY_S, ask)
+
+        def ask() -> None:
+            self.node.read_index(confirmed)
+            self.kick()
+
+        ask()
+
+    async def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
+        """See raftstore.port.Store."""
+        async for item in self.feed_log.subscribe(after):
+            yield item
+
+    async def status(self) -> Status:
+        """See raftstore.port.Store."""
+        node = self.node
+        return Status(
+            id=self.id,
+            cluster_id=self.cluster_id,
+            role=node.role,
+            leader=node.leader,
+            term=node.term,
+            commit_index=node.commit_index,
+            applied_index=node.applied_index,
+            durable_index=self.wal.durable_index,
+            has_quorum=node.has_quorum(self._loop.time()),
+            members=tuple(self._member(peer) for peer in sorted({*node.voters, *self.admin.addresses})),
+            read_only_reason=self.disk.full,
+        )
+
+    def _member(self, peer: str) -> Member:
+        node, me = self.node, peer == self.id
+        connected = me or (self.transport is not None and self.transport.connected(peer))
+        if me:
+            role = node.role
+        elif peer == node.leader:
+            role = "leader"
+        elif peer not in node.voters:
+            role = "observer"
+        else:
+            role = "follower" if connected else "unknown"
+        match = node.match_index(peer) if node.is_leader and not me else None
+        return Member(peer, self.admin.addresses.get(peer, ""), role, connected, match)
+
+    async def close(self) -> None:
+        """Stop taking part. What is acknowledged is on disk already."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.transfers.close()
+        await self.compactor.close()
+        await self.admin.close()
+        if self.transport is not None:
+            await self.transport.close()
+        self.feed_log.close()
+        try:
+            await self.disk.close()
+        except StoreError as error:
+            log.error("closing the log: %s", error)
+        await self.opened.close()
+
+    # --- the transport's owner --------------------------------------------------------------
+
+    def peer_up(self, peer: str) -> None:
+        self.node.peer_up(peer)
+        self.admin.peer_up(peer)
+        self.kick()
+
+    def peer_down(self, peer: str) -> None:
+        self._outbound.drop(peer)
+        self.node.peer_down(peer)
+        self.transfers.peer_down(peer)
+        self.kick()
+
+    def frame(self, peer: str, value: Value) -> None:
+        """One value from a peer: a Raft message is a map, everything else a tuple with its name first."""
+        if isinstance(value, dict):
+            self._raft_message(peer, value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], str):
+            try:
+                self._other_frame(peer, value[0], value)
+            except ValueError as error:
+                raise FrameError(f"{value[0]:.20}: {error}") from error
+        else:
+            raise FrameError("neither a message of Raft nor a named frame")
+
+    def batch_end(self) -> None:
+        self.kick()
+
+    def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
+        too_much = self.disk.full and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
+        if too_much and message.get("entries"):
+            return
+        bad = self.node.receive(peer, message)
+        if bad is not None:
+            raise FrameError(bad.reason)
+
+    def _other_frame(self, peer: str, name: str, frame: tuple[Value, ...]) -> None:
+        if name == "submit":
+            self._intake.offer(peer, *forward.request_from_wire(frame))
+        elif name == "answers":
+            self._forwarder.answered(*forward.answers_from_wire(frame), self._loop.time())
+        elif not (self.transfers.frame(peer, name, frame) or self.admin.frame(peer, name, frame)):
+            raise FrameError(f"unknown frame {name:.20}")
+
+    def send(self, peer: str, frame: tuple[Any, ...]) -> bool:
+        """One named frame to a peer, at the end of the turn."""
+        return self.transport is not None and self.transport.send(peer, frame)
+
+    # --- the node's machine and callbacks ---------------------------------------------------
+
+    def apply(self, index: int, term: int, command: bytes) -> Applied:
+        applied = self.machine.apply(index, term, command)
+        self.compactor.applied(len(command))
+        self.feed_log.publish(index, applied.events, self.machine.state, self._now_ms())
+        return applied
+
+    def restore(self, state: State) -> None:
+        """The node jumps to a snapshot."""
+        self.machine.state = state
+        self.feed_log.jump(state.index, state, self._now_ms())
+
+    def _applied(self, index: int) -> None:
+        if self.feed_log.head < index:  # a no-op or a membership change: readers must not wait for it
+            self.feed_log.publish(index, (), self.machine.state, self._now_ms())
+        self._waits.applied(index)
+
+    def _role_changed(self, role: str, leader: str | None, term: int) -> None:
+        log.info("%s is %s in term %d; the leader is %s", self.id, role, term, leader or "unknown")
+        self.kick()
+
+    # --- the turn ---------------------------------------------------------------------------
+
+    def kick(self) -> None:
+        if not self._turn_due and not self._closing:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _durable(self) -> None:
+        self.node.durable()
+        self.kick()
+
+    def _on_timer(self) -> None:
+        if self._closing:
+            return
+        now = self._loop.time()
+        self._forwarder.tick(now)
+        self._waits.tick(now)
+        self.compactor.tick(now)
+        self.transfers.tick(now)
+        self.kick()
+        self._timer = self._loop.call_later(TIMER_S, self._on_timer)
+
+    def _turn(self) -> None:
+        now = self._loop.time()
+        stalled, self._turned_at = now - self._turned_at > STALL_S, now
+        if stalled:
+            # The loop was held up, and what came meanwhile is unread: judging now who has been
+            # silent for too long would cost an election. Sockets are read before the next pass.
+            self._loop.call_soon(self._turn)
+            return
+        self._turn_due = False
+        if self._closing:
+            return
+        try:
+            self._one_turn(now)
+        except Exception as error:  # noqa: BLE001 - see the module: what is unknown ends the replica
+            self.fail(error)
+
+    def _one_turn(self, now: float) -> None:
+        self._find_leader(now)
+        for request in self._forwarder.flush(now):
+            self._forward(request)
+        self._intake.flush()
+        more = self.node.tick()
+        if self._intake.flush():  # entries that were applied made room for the next
+            more = self.node.tick() or more
+        self.node.pause_writes(self.disk.full)
+        self.disk.kick()
+        self._send_all()
+        if more:
+            self.kick()
+
+    def _find_leader(self, now: float) -> None:
+        leader = self.node.leader
+        if leader is not None and (leader == self.id or self._connected(leader)):
+            self._forwarder.set_route(leader, now)
+        else:
+            self._forwarder.set_route(None, now, self._why_no_leader())
+
+    def _forward(self, request: Request) -> None:
+        if request.to == self.id:
+            self._intake.offer(self.id, request.epoch, request.seq, request.txns)
+        else:
+            self.send(request.to, forward.request_to_wire(request))
+
+    def _send_all(self) -> None:
+        messages = self.node.drain_outbox()
+        if self.transport is None:
+            return
+        for peer, message in messages:
+            self._outbound.put(peer, message)
+        if self.wal.hard_state_durable:
+            self._outbound.pump()
+        self.transport.flush()
+
+    def _answer(self, to: str, epoch: int, answers: list[Answer]) -> None:
+        if to == self.id:
+            self._forwarder.answered(epoch, answers, self._loop.time())
+        else:
+            self.send(to, forward.answers_to_wire(epoch, answers))
+
+    # --- what is wrong ------------------------------------------------------------------------
+
+    def _refusal(self) -> str:
+        if self.disk.full:
+            return self.disk.full
+        if not self.node.is_leader:
+            return "this replica does not lead any more"
+        if self.node.transferring:
+            return f"leadership is being handed over to {self.node.transferring}"
+        return ""
+
+    def _why_no_leader(self) -> str:
+        voters = self.node.voters
+        reached = [peer for peer in voters if peer == self.id or self._connected(peer)]
+        if 2 * len(reached) <= len(voters):
+            return f"no quorum: of {', '.join(voters)} only {', '.join(reached) or 'none'} can be reached"
+        return f"no leader: {', '.join(reached)} of {', '.join(voters)} are electing one"
+
+    def _connected(self, peer: str) -> bool:
+        return self.transport is not None and self.transport.connected(peer)
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * 1000)
+
+    def fail(self, error: BaseException) -> None:
+        """End the replica over something that must not happen: `failed` holds it."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
+            self._closing = True
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _resolve(done: asyncio.Future[Any], result: object) -> None:
+    """A caller that was cancelled does not want it any more."""
+    if done.done():
+        return
+    if isinstance(result, StoreError):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
