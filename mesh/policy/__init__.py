@@ -3,6 +3,7 @@
 The way from stored policies to a configuration, one module each, all pure:
 
     targetref   which policies of a kind select a proxy (`matched`), least important first
+    traits      what of a proxy matters to policies, so that equal proxies share the selection
     order       the one order of importance that this and all merging follows
     outbound    `to`: merged confs per destination (`outbound_rules`, `conf_for`)
     inbound     `rules` (and `from`): confs per inbound (`inbound_rules`)

@@ -34,12 +34,6 @@ class Destination:
     def kri(self) -> str:
         return with_section(self.meta.kri, self.section)
 
-    def covers(self, other: Destination) -> bool:
-        """Whether a rule for this destination applies to the other one."""
-        if self.meta.kind == "Mesh":
-            return True
-        return self.meta.kri == other.meta.kri and self.section in ("", other.section)
-
 
 def resolve(reader: Reader, policy: Meta, target: TargetRef) -> list[Destination]:
     """Destinations of one `to` element, in the order of the store; empty when nothing is there (yet)."""

@@ -75,18 +75,25 @@ class OutboundRules:
 
 def outbound_rules(reader: Reader, kind: str, mesh: str, policies: Sequence[Item]) -> OutboundRules:
     """Merge the `to` lists of the given policies of one kind (least important first)."""
-    entries = sort_outbound(outbound_entries(policies))
-    resolved = [
-        (entry, resolve(reader, entry.source.meta, entry.target))
-        for entry in entries
-        if entry.top["kind"] != "MeshHTTPRoute"
-    ]
-    destinations = {found.kri: found for _, targets in resolved for found in targets}
+    whole_mesh: list[tuple[int, Entry]] = []
+    by_resource: dict[str, list[tuple[int, Entry, str]]] = {}
+    destinations: dict[str, Destination] = {}
+    for position, entry in enumerate(sort_outbound(outbound_entries(policies))):
+        if entry.top["kind"] == "MeshHTTPRoute":
+            continue
+        for found in resolve(reader, entry.source.meta, entry.target):
+            destinations[found.kri] = found
+            if found.meta.kind == "Mesh":
+                whole_mesh.append((position, entry))
+            else:
+                by_resource.setdefault(found.meta.kri, []).append((position, entry, found.section))
     rules = {}
     for identifier in sorted(destinations):
         destination = destinations[identifier]
-        relevant = [entry for entry, targets in resolved if any(t.covers(destination) for t in targets)]
-        rules[identifier] = _resource_rule(kind, destination, relevant)
+        own = by_resource.get(destination.meta.kri, ())
+        relevant = dict(whole_mesh)
+        relevant.update((at, entry) for at, entry, section in own if section in ("", destination.section))
+        rules[identifier] = _resource_rule(kind, destination, [relevant[at] for at in sorted(relevant)])
     return OutboundRules(kind, mesh, rules)
 
 

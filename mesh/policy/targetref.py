@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from mesh.policy.meta import Meta, Role, kri
 from mesh.policy.order import sort_policies
@@ -18,16 +19,26 @@ from mesh.reader import Reader
 from mesh.resource import SERVICE_TAG, Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Verdict on one policy: the selected endpoints, or the reason why it was passed over."""
+class Selection(NamedTuple):
+    """Verdict on one policy: the selected endpoints, or why it was passed over.
+
+    Most policies are passed over by most proxies, and seldom does anybody ask why; so the reason is a
+    template with its detail, and becomes text on demand.
+    """
 
     endpoints: tuple[Endpoint, ...] = ()
-    reason: str = ""
+    template: str = ""
+    detail: tuple[Any, ...] = ()
 
     @property
     def selected(self) -> bool:
-        return not self.reason
+        return not self.template
+
+    @property
+    def reason(self) -> str:
+        """Why the policy was passed over; empty when it was not."""
+        shown = [_pairs(part) if isinstance(part, Mapping) else part for part in self.detail]
+        return self.template.format(*shown)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,12 @@ class MatchedPolicies:
     kind: str
     policies: tuple[Item, ...] = ()
     by_endpoint: dict[Endpoint, tuple[Item, ...]] = field(default_factory=dict)
-    passed_over: tuple[tuple[Meta, str], ...] = ()
+    verdicts: tuple[tuple[Meta, Selection], ...] = ()
+
+    @property
+    def passed_over(self) -> list[tuple[Meta, str]]:
+        """Policies that were considered and do not apply, with the reason."""
+        return [(meta, verdict.reason) for meta, verdict in self.verdicts]
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -85,11 +101,11 @@ def match_policies(
     """As `matched`, among the given policies, which are ordered (`ordered_policies`)."""
     chosen: list[Item] = []
     by_endpoint: dict[Endpoint, list[Item]] = {}
-    passed: list[tuple[Meta, str]] = []
+    passed: list[tuple[Meta, Selection]] = []
     for policy in policies:
         verdict = consider(reader, policy, proxy, shadow=shadow)
         if not verdict.selected:
-            passed.append((policy.meta, verdict.reason))
+            passed.append((policy.meta, verdict))
             continue
         chosen.append(policy)
         for endpoint in verdict.endpoints:
@@ -102,80 +118,86 @@ def consider(reader: Reader, policy: Item, proxy: Proxy, *, shadow: bool = False
     """Decide whether one policy is for one proxy."""
     meta = policy.meta
     if meta.shadow and not shadow:
-        return Selection(reason="is a shadow policy")
+        return Selection(template="is a shadow policy")
     if meta.role is not Role.PRODUCER and not same_zone(meta, proxy.meta):
-        return Selection(reason=f"belongs to zone {meta.zone!r}, the proxy is in {proxy.meta.zone!r}")
+        return Selection((), "belongs to zone {!r}, the proxy is in {!r}", (meta.zone, proxy.meta.zone))
     if meta.role in (Role.CONSUMER, Role.WORKLOAD_OWNER) and meta.namespace != proxy.meta.namespace:
-        return Selection(reason=f"applies in its own namespace {meta.namespace!r} only")
+        return Selection((), "applies in its own namespace {!r} only", (meta.namespace,))
     return _select(reader, policy, target_of(policy), proxy)
 
 
 def _select(reader: Reader, policy: Item, ref: TargetRef, proxy: Proxy) -> Selection:
     kind = ref["kind"]
-    if kind in ("Mesh", "MeshSubset") and proxy.proxy_type not in (
-        ref.get("proxyTypes") or [proxy.proxy_type]
-    ):
-        return Selection(reason=f"is for proxies of type {', '.join(ref['proxyTypes'])}")
-    if kind == "Mesh":
-        return Selection(proxy.endpoints)
     if kind == "Dataplane":
         return _select_dataplane(policy.meta, ref, proxy)
+    types = ref.get("proxyTypes")
+    if types and kind in ("Mesh", "MeshSubset") and proxy.proxy_type not in types:
+        return Selection((), "is for proxies of type {}", (", ".join(types),))
+    if kind == "Mesh":
+        return Selection(proxy.endpoints)
     if kind == "MeshGateway":
         return _select_gateway(policy.meta, ref, proxy)
     if kind == "MeshHTTPRoute":
         return _select_by_route(reader, policy, ref, proxy)
-    tags = dict(ref.get("tags") or {})
+    tags = ref.get("tags") or {}
     if kind in ("MeshService", "MeshServiceSubset"):
         tags = {SERVICE_TAG: ref.get("name") or "", **tags}
     return _select_by_tags(tags, proxy)
 
 
 def _select_dataplane(policy: Meta, ref: TargetRef, proxy: Proxy) -> Selection:
+    labels = ref.get("labels") or {}
+    have = proxy.meta.labels
+    for key, value in labels.items():
+        if have.get(key) != value:
+            return Selection((), "selects proxies with labels {}", (labels,))
     if name := ref.get("name"):
         wanted = kri(
             "Dataplane", proxy.meta.mesh, policy.zone, ref.get("namespace") or policy.namespace, name
         )
         if wanted != proxy.meta.kri:
-            return Selection(reason=f"selects the proxy {wanted}")
-    labels = ref.get("labels") or {}
-    if any(proxy.meta.labels.get(key) != value for key, value in labels.items()):
-        return Selection(reason=f"selects proxies with labels {_pairs(labels)}")
+            return Selection((), "selects the proxy {}", (wanted,))
     section = ref.get("sectionName")
     if not section:
         return Selection(proxy.endpoints)
     endpoints = tuple(endpoint for endpoint in proxy.endpoints if endpoint.named(section))
-    return Selection(
-        endpoints, "" if endpoints else f"selects the inbound {section!r}, which the proxy lacks"
-    )
+    if endpoints:
+        return Selection(endpoints)
+    return Selection((), "selects the inbound {!r}, which the proxy lacks", (section,))
 
 
 def _select_by_tags(tags: Mapping[str, str], proxy: Proxy) -> Selection:
     endpoints = tuple(endpoint for endpoint in proxy.endpoints if has_tags(tags, endpoint.tags))
     if endpoints or (proxy.gateway and has_tags(tags, proxy.gateway_tags)) or not tags:
         return Selection(endpoints)
-    return Selection(reason=f"selects proxies with tags {_pairs(tags)}")
+    return Selection((), "selects proxies with tags {}", (tags,))
 
 
 def _select_gateway(policy: Meta, ref: TargetRef, proxy: Proxy) -> Selection:
     name = ref.get("name") or ""
     gateway = proxy.gateway_meta
     if gateway is None or not referenced(policy, name, gateway):
-        return Selection(reason=f"selects the gateway {name!r}")
+        return Selection((), "selects the gateway {!r}", (name,))
     tags = ref.get("tags") or {}
     endpoints = tuple(endpoint for endpoint in proxy.endpoints if has_tags(tags, endpoint.tags))
     if endpoints or not tags:
         return Selection(endpoints)
-    return Selection(reason=f"selects listeners with tags {_pairs(tags)}")
+    return Selection((), "selects listeners with tags {}", (tags,))
 
 
 def _select_by_route(reader: Reader, policy: Item, ref: TargetRef, proxy: Proxy) -> Selection:
-    route = find_route(reader, policy.meta, ref.get("name") or "")
+    name = ref.get("name") or ""
+    route = find_route(reader, policy.meta, name)
     if route is None:
-        return Selection(reason=f"selects the MeshHTTPRoute {ref.get('name')!r}, which does not exist")
+        return Selection((), "selects the MeshHTTPRoute {!r}, which does not exist", (name,))
     if target_of(route)["kind"] == "MeshHTTPRoute":
-        return Selection(reason=f"selects the MeshHTTPRoute {route.meta.name!r}, which selects another route")
+        return Selection((), "selects the MeshHTTPRoute {!r}, which selects another route", (name,))
     verdict = consider(reader, route, proxy)
-    return verdict if verdict.selected else Selection(reason=f"its MeshHTTPRoute {verdict.reason}")
+    return (
+        verdict
+        if verdict.selected
+        else Selection((), "its MeshHTTPRoute " + verdict.template, verdict.detail)
+    )
 
 
 def find_route(reader: Reader, policy: Meta, name: str) -> Item | None:
