@@ -10,6 +10,7 @@ connection ends. `run` moves the bytes over a gRPC channel.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -179,6 +180,12 @@ class Connection:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        """Until the stream ends; how it ended is the call's status."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._talk()
+        self._changed.set()
+
+    async def _talk(self) -> None:
         for request in self.envoy.hello():
             await self._call.write(request)
         while (response := await self._call.read()) is not END_OF_STREAM:
@@ -195,8 +202,9 @@ class Connection:
                 await asyncio.wait((waiter, self._task), return_when=asyncio.FIRST_COMPLETED)
                 waiter.cancel()
                 if self._task.done() and not condition(self.envoy):
-                    await self._task
-                    raise ConnectionError(f"the stream ended: {await self._call.code()}")
+                    raise ConnectionError(
+                        f"the stream ended: {await self._call.code()} {await self._call.details()}"
+                    )
 
     async def ended(self, timeout: float = 5.0) -> tuple[str, str]:
         """Wait until the server ends the stream; the status name and details."""

@@ -271,6 +271,9 @@ def _ads_cluster(p: Parameters) -> dict[str, Any]:
     # A control plane that lost power closes nothing: the ping finds out.
     http2 = {"connectionKeepalive": {"interval": "5s", "timeout": "3s"}} if p.fail_over else {}
     cluster = _cluster(p, p.ads_cluster, "STATIC" if numeric else "STRICT_DNS", addresses, http2)
+    if p.fail_over and not numeric:
+        # Envoy prefers IPv6, and takes "localhost" for ::1 whoever listens there.
+        cluster["dnsLookupFamily"] = "V4_PREFERRED"
     cluster["transportSocket"] = {
         "name": "envoy.transport_sockets.tls",
         "typedConfig": {

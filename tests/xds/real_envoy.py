@@ -80,6 +80,15 @@ class Envoy:
         return {entry["name"]: entry["value"] for entry in json.loads(text)["stats"] if "value" in entry}
 
 
+def _admin_port(config: dict[str, Any]) -> int:
+    address = config["admin"]["address"]
+    return int(
+        address["socket_address"]["port_value"]
+        if "socket_address" in address
+        else address["socketAddress"]["portValue"]
+    )
+
+
 @asynccontextmanager
 async def running(directory: Path, config: dict[str, Any]) -> AsyncIterator[Envoy]:
     """An Envoy with this bootstrap; killed at the end."""
@@ -94,7 +103,7 @@ async def running(directory: Path, config: dict[str, Any]) -> AsyncIterator[Envo
         )
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            yield Envoy(config["admin"]["address"]["socket_address"]["port_value"], session)
+            yield Envoy(_admin_port(config), session)
     finally:
         if process.returncode is None:
             process.kill()
