@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,30 @@ def test_every_prefix_of_a_whole_log_opens() -> None:
     for size in range(length + 1):
         indexes = [entry[1] for entry in open_wal(cut(disk, FIRST, size))[:]]
         assert indexes == list(range(1, len(indexes) + 1))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_work_cut_at_every_byte_is_the_work_up_to_there(seed: int) -> None:
+    """Entries, cuts, clears and votes, each durable before the next: a prefix of the bytes is a prefix of them."""
+    rng, disk = random.Random(seed), MemoryDisk()
+    wal = open_wal(disk)
+    states, lengths = [(wal[:], 0, None)], [0]
+    for step in range(1, 30):
+        action = rng.random()
+        if action < 0.6 or not len(wal):
+            wal.add(rng.randbytes(rng.randint(0, 30)), wal.last_index + 1, step)
+        elif action < 0.8:
+            wal.deleteEntriesFrom(rng.randrange(len(wal)))
+        else:
+            wal.setCurrentTerm(step, rng.choice(["n1", None]))
+        wal.flush()
+        states.append((wal[:], wal.getCurrentTerm(), wal.getVotedForNodeId()))
+        lengths.append(len(disk.read(FIRST)))
+    for size in range(lengths[-1] + 1):
+        again = open_wal(cut(disk, FIRST, size))
+        at = bisect_right(lengths, size) - 1
+        found = (again[:], again.getCurrentTerm(), again.getVotedForNodeId())
+        assert found == states[at]
 
 
 def test_every_flipped_bit_of_a_cleanly_written_log_is_noticed() -> None:
