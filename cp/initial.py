@@ -84,7 +84,7 @@ async def _create(document: dict[str, Any], resources: Resources, live: LiveView
     operation = PutOp(document, expect=Expect(absent=True))
     while live.view.get(*key) is None:
         try:
-            await resources.write([operation], Origin(actor=ACTOR, cause="first start"))
+            await resources.write([operation], Origin(actor=ACTOR, cause="needed by every control plane"))
             log.info("created %s %s", key.kind, key.name)
         except StoreError as error:
             log.debug("%s %s is not there yet: %s", key.kind, key.name, error)

@@ -16,7 +16,7 @@ from cp.worker import Worker, run_until
 from raftstore.embedded import EmbeddedStore
 from raftstore.errors import StoreError
 from raftstore.settings import BadConfig, StoreConfig
-from raftstore.store_process import run_store
+from raftstore.store_process import Exit, exit_of, run_store
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,10 @@ async def run_embedded(config: Config) -> None:
 
 
 async def run_replica_store(config: Config, socket_path: str, stop: asyncio.Event) -> None:
-    """Run the store process of a replica until `stop`. Raises Unusable when it cannot start."""
+    """Run the store process of a replica until `stop`. Raises Unusable for what a restart cannot mend."""
     try:
         await run_store(store_config(config, socket_path), stop)
-    except (StoreError, OSError) as error:
+    except StoreError as error:
+        if exit_of(error) in (Exit.BUG, Exit.DISK):
+            raise
         raise Unusable(f"the store cannot run: {error}") from error

@@ -71,6 +71,7 @@ def _around(context: Context) -> Middleware:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - the catch-all: whatever failed, the client gets an answer
             response = to_response(error, request)
+        response.headers.setdefault("Server", "raftmesh")
         if not response.prepared and INDEX_HEADER not in response.headers:
             response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
         return response
