@@ -20,9 +20,6 @@ import uvloop
 from cp.logs import configure
 from cp.ports import Unusable
 from cp.process import ChildSettings
-from cp.replica import run_replica_store
-from cp.worker import Worker, run_until
-from raftstore.client import SocketStore
 from raftstore.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -49,7 +46,10 @@ async def _run(role: str, settings: ChildSettings) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await _stop_at_end_of_input(stop)
+    # Each role imports what it needs and no more: a store is up before a worker has read its modules.
     if role == "store":
+        from cp.store import run_replica_store
+
         await run_replica_store(settings.config, settings.store_socket, stop)
     else:
         await _serve_worker(settings, int(role.removeprefix("worker-")), stop)
@@ -57,6 +57,9 @@ async def _run(role: str, settings: ChildSettings) -> None:
 
 async def _serve_worker(settings: ChildSettings, number: int, stop: asyncio.Event) -> None:
     """Run one worker process until told to stop. Raises Unusable."""
+    from cp.worker import Worker, run_until
+    from raftstore.client import SocketStore
+
     store = SocketStore(settings.store_socket)
     worker = Worker(settings.config, store, number=number, shared_ports=settings.config.workers > 1)
     unix_socket = settings.worker_socket(number)

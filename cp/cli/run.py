@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
@@ -16,7 +15,6 @@ from cp.config_schema import Config
 from cp.logs import configure
 from cp.ports import Unusable, check_free, listeners
 from cp.process import supervise
-from cp.replica import run_embedded
 from cp.tls import server_files
 from raftstore.errors import StoreError
 
@@ -53,6 +51,9 @@ def handle(arguments: argparse.Namespace) -> int:
     except (Unusable, StoreError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except Exception:
+        log.exception("the control plane stopped on an error that was not foreseen")
+        return os.EX_SOFTWARE
     return 0
 
 
@@ -67,6 +68,10 @@ async def _main(config: Config) -> None:
         "store and worker in one process" if config.embedded else f"a store and {config.workers} worker(s)"
     )
     log.info("replica %s, mode %s: %s", config.raft.node_id, config.mode, shape)
-    await (run_embedded(config) if config.embedded else supervise(config))
-    await asyncio.sleep(0)
+    if config.embedded:
+        from cp.replica import run_embedded  # with all that a worker imports; a parent needs none of it
+
+        await run_embedded(config)
+    else:
+        await supervise(config)
     log.info("replica %s stopped", config.raft.node_id)
