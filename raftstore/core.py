@@ -63,11 +63,11 @@ OVERRIDDEN = (
     PrivateName("__connectedToAnyone", 635, "asked just before an election: the place of pre-vote"),
     PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
     PrivateName(
-        "__applyLogEntries", 706, "applies twice when a callback raises (714-729); must obey durability"
+        "__applyLogEntries", 688, "applies twice when a callback raises (714-729); must obey durability"
     ),
-    PrivateName("_checkCommandsToApply", 716, "last step of a tick: send what is new at once, as one batch"),
-    PrivateName("__doChangeCluster", 1003, "a change must name the whole membership, not a difference"),
-    PrivateName("__getEntries", 1278, "copies the whole tail for each batch"),
+    PrivateName("_checkCommandsToApply", 699, "last step of a tick: send what is new at once, as one batch"),
+    PrivateName("__doChangeCluster", 1013, "a change must name the whole membership, not a difference"),
+    PrivateName("__getEntries", 1272, "copies the whole tail for each batch"),
     PrivateName("__sendAppendEntries", 1251, "to know what was sent; spins on peers that need a snapshot"),
 )
 # Attributes of an instance that we read or write.

@@ -18,6 +18,8 @@ NEVER = float("-inf")
 class Port:
     """send(peer, message) puts a message on the wire as it is.
 
+    epoch: a number that no earlier life of this node had; see guard_read.
+
     snapshot_needed(peer): the leader's log no longer reaches back to what `peer` needs;
     said again with each heartbeat until it has caught up.
     counts: how often each rule had something to do; for metrics and tests.
@@ -29,4 +31,5 @@ class Port:
     clock: Callable[[], float]
     send: Callable[[str, Message], None]
     snapshot_needed: Callable[[str], None]
+    epoch: int
     counts: Counter[str] = field(default_factory=Counter)

@@ -6,6 +6,9 @@ Reads that arrive while a round is under way share the next one. A leader that h
 yet committed an entry of its own term does not know the commit index: its reads wait.
 
 A follower relays to its leader. None means: not confirmed; ask again.
+
+Answers are matched by number, and a late answer must not meet the question of a later
+life: numbers start at a random epoch, because a restarted node has forgotten which it used.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class ReadGuard:
         self.core = port.core
         self._waiting: list[_Read] = []  # leader: for the next round
         self._round: _Round | None = None
-        self._number = 0
+        self._number = port.epoch
         self._relayed: dict[int, _Read] = {}  # follower: asked the leader
 
     def read(self, on_done: OnRead) -> None:
@@ -139,7 +142,9 @@ class ReadGuard:
 
     def receive_probe_reply(self, peer: str, message: Message) -> BadMessage | None:
         current = self._round
-        if current is not None and message["ok"] and message["round"] == current.number:
+        if current is None or message["term"] != current.term:
+            return None
+        if message["ok"] and message["round"] == current.number:
             current.confirmed.add(peer)
             self._maybe_finish(current)
         return None

@@ -153,6 +153,7 @@ class Node:
             clock=clock,
             send=self._send,
             snapshot_needed=lambda peer: self.on_snapshot_needed(peer),
+            epoch=rng.getrandbits(48),
         )
         self.guard = self.guard_type(port)
         self.counts = port.counts

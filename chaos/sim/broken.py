@@ -12,6 +12,7 @@ from raftstore.guard import Guard
 from raftstore.guard_append import AppendGuard
 from raftstore.guard_election import ElectionGuard
 from raftstore.guard_messages import BadMessage, Message
+from raftstore.guard_port import Port
 from raftstore.guard_read import OnRead, ReadGuard
 from raftstore.node import Node
 
@@ -106,6 +107,12 @@ class _NoReadQuorum(ReadGuard):
             super().read(on_done)
 
 
+class _ReadNumbersRepeat(ReadGuard):
+    def __init__(self, port: Port) -> None:
+        super().__init__(port)
+        self._number = 0
+
+
 def _with(
     append: type[AppendGuard] = AppendGuard,
     election: type[ElectionGuard] = ElectionGuard,
@@ -160,6 +167,7 @@ BROKEN: tuple[Build, ...] = (
     Build("requests-forgotten", machine=ForgetsRequests),
     Build("snapshots-forget-requests", machine=SnapshotsForgetRequests),
     Build("stale-read", node=_with(read=_NoReadQuorum)),
+    Build("read-numbers-repeat", node=_with(read=_ReadNumbersRepeat)),
     Build("two-changes-at-once", node=_TwoChangesAtOnce),
     Build("no-pre-vote", node=_with(election=_NoPreVote)),
     Build("no-check-quorum", node=_NoCheckQuorum),

@@ -304,6 +304,28 @@ def read_from_deposed_leader(build: Build = REAL) -> Cluster:
     return cluster
 
 
+def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
+    """The late answer to a read must not answer a read that was asked after a restart."""
+    cluster = _cluster("ABC", build)
+    network = cluster.network
+    cluster.let_lead("A")
+    cluster.run(0.3)
+    network.hold = lambda source, target, message: target == "B" and message["type"] == "read_index_reply"
+    cluster.clients.read("B")
+    cluster.run(0.1)
+    late = network.held[0][2]
+    cluster.stop("B")
+    _acknowledged(cluster, cluster.clients.write("new", "A"))
+    cluster.start("B")
+    cluster.run(0.3)
+    cluster.clients.read("B")
+    network.inject("A", "B", late)
+    cluster.run(0.1)
+    network.hold = lambda source, target, message: False
+    cluster.settle()
+    return cluster
+
+
 def cut_off_leader(build: Build = REAL) -> Cluster:
     """A leader that lost its quorum stops leading within an election timeout."""
     cluster = _cluster("ABC", build)
@@ -336,10 +358,10 @@ def retry_after_snapshot(build: Build = REAL) -> Cluster:
     cluster.run(0.5)
     for host in cluster.running():
         host.take_snapshot(keep_entries=0)
-    for host in "ABC":
-        cluster.stop(host)
-    for host in "ABC":
-        cluster.start(host)
+    for voter in "ABC":
+        cluster.stop(voter)
+    for voter in "ABC":
+        cluster.start(voter)
     leader = cluster.elect()
     _acknowledged(cluster, cluster.clients.write("pay", leader))
     cluster.settle()
@@ -384,6 +406,7 @@ SCENARIOS: dict[str, Scenario] = {
         single_node_loses_power,
         everybody_loses_power,
         read_from_deposed_leader,
+        answer_of_an_earlier_life,
         cut_off_leader,
         retry_of_lost_answer,
         retry_after_snapshot,
