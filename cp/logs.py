@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cp.config_schema import Log
 
@@ -39,6 +40,18 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+class ClientsFault(logging.Filter):
+    """Bytes that are not HTTP are the sender's fault: one line at level info, not a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.args = "refused what is not HTTP: %s", (f"{error.message[:80]!r}",)
+            record.exc_info = None
+        return True
+
+
 def configure(settings: Log, role: str) -> None:
     """Send the logs of this process to standard error. `role` names it: store, worker-0 …"""
     handler = logging.StreamHandler(sys.stderr)
@@ -50,3 +63,4 @@ def configure(settings: Log, role: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(ClientsFault())
