@@ -33,7 +33,7 @@ def missing(sent: Any, kept: Any, path: str = "") -> list[str]:
         gone = [
             f"{path}.{key}"
             for key, value in sent.items()
-            if key not in kept and value not in ([], "", 0, False)
+            if key not in kept and value not in ([], "", 0, False, None)
         ]
         return gone + [
             p for key in sent if key in kept for p in missing(sent[key], kept[key], f"{path}.{key}")

@@ -68,7 +68,8 @@ def _host_port(where: str, address: Any) -> Errors:
         yield FieldError(where, _EMPTY)
         return
     host, colon, port = str(address).rpartition(":")
-    if not colon or not host or not port.isdigit() or not common.is_port(int(port[:6])):
+    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not colon or not host or bare or not port.isdecimal() or not common.is_port(int(port[:6])):
         yield FieldError(where, "has to be in format of HOST:PORT")
 
 

@@ -90,6 +90,7 @@ def _bundled(path: str, bundled: Bundled) -> Errors:
         return
     if generated:
         yield FieldError(f"{path}.ca", "must not be defined when autogenerate is enabled")
+        return
     for name, source in (("certificate", bundled.ca.certificate), ("privateKey", bundled.ca.private_key)):
         if source is None:
             yield FieldError(f"{path}.ca.{name}", _DEFINED)
