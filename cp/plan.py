@@ -101,6 +101,7 @@ class Plan:
     guard that is not in it failed because of a race, and the plan is made anew."""
 
     view: View
+    base_index: int = 0
     guards: list[Guard] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -135,7 +136,7 @@ def plan(
     expectations_as_guards: leave `expect` to the log alone, so that the retry of a write that
     was applied gets its first answer instead of a refusal.
     """
-    made = Plan(view)
+    made = Plan(view, view.index)
     planner = _Planner(view, made, config, allowed, expectations_as_guards)
     for operation in operations:
         if isinstance(operation, PutOp):

@@ -104,8 +104,10 @@ class Resources:
         return outcome
 
     def _results(self, made: Plan, outcome: Outcome) -> tuple[Result, ...]:
-        """As planned, unless this was the retry of a write that had been applied already: then
-        the plan saw that write, and "created" is what the record itself tells."""
+        """As planned; but an index that the plan had seen already is the first answer to a retry,
+        whose plan saw its own write: then "created" is what the record itself tells."""
+        if outcome.index > made.base_index:
+            return tuple(made.results)
         return tuple(self._as_first_told(result, outcome.index) for result in made.results)
 
     def _as_first_told(self, result: Result, index: int) -> Result:

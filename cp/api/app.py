@@ -12,7 +12,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from cp.api import crud, lists, meta, past, streams, tokens, transactions
+from cp.api import cluster, crud, lists, meta, past, streams, tokens, transactions
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.failures import to_response
@@ -22,6 +22,7 @@ access_log = logging.getLogger("cp.access")
 # Each adds its routes; a path that two could answer belongs to the first.
 SUBJECTS = (
     meta.routes,
+    cluster.routes,
     streams.routes,
     past.routes,
     transactions.routes,

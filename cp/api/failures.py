@@ -78,7 +78,7 @@ def _of_store(error: StoreError) -> Problem:
             return Problem(413, "Request Entity Too Large", detail)
         case Compacted():
             return Problem(410, "Compacted", detail, extra={"firstIndex": error.first_index})
-    return Problem(error.status, "Service unavailable", detail)
+    return Problem(error.status, "Conflict" if error.status == 409 else "Service unavailable", detail)
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Problem:

@@ -29,7 +29,6 @@ def routes(context: Context) -> list[web.RouteDef]:
         web.get("/healthy", meta.healthy),
         web.get("/ready", meta.ready),
         web.get("/metrics", meta.metrics),
-        web.get("/cluster", meta.cluster),
         web.get("/policies", meta.policies),
         web.get("/_resources", meta.resources),
         web.get("/global-insights", meta.global_insights),
@@ -85,10 +84,6 @@ class _Meta:
         for kind in KINDS.values():
             context.metrics.resources_count.labels(kind.name).set(len(context.live.view.list(kind.name)))
         return web.Response(body=context.metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def cluster(self, request: web.Request) -> web.Response:
-        """This replica's place in the cluster, as it sees it."""
-        return json_answer(status_body(await self._context.store.status()))
 
     async def policies(self, request: web.Request) -> web.Response:
         return json_answer({"policies": [_policy(kind) for kind in KINDS.values() if kind.is_policy]})
