@@ -206,7 +206,9 @@ class Registrar:
         def subscriptions(insight: dict[str, Any] | None) -> Sequence[Mapping[str, Any]] | None:
             return disconnected(insight, subscription=subscription, now=rfc3339(int(time.time() * 1000)))
 
-        still_gone = lambda: proxy.key not in self._streams  # noqa: E731 - a condition, read where it is used
+        def still_gone() -> bool:
+            return proxy.key not in self._streams
+
         if not await self._update_insight(proxy, subscriptions, still_gone, "proxy disconnected"):
             return
         if proxy.document is None:

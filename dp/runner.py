@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -36,19 +37,18 @@ async def run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    stopping = asyncio.ensure_future(stop.wait())
+    stopping: asyncio.Task[bool] = loop.create_task(stop.wait())
     try:
         binary = find_envoy(options.envoy_path)
         fetching = asyncio.ensure_future(fetch_bootstrap(options, envoy_version(binary), time.monotonic))
-        await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([fetching, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not fetching.done():
             fetching.cancel()
             return
         bootstrap = fetching.result()
         config = write_bootstrap(options.work_dir, bootstrap)
-        await supervise(
-            command_line(binary, config, options), Admin(admin_address(bootstrap)), options, stopping
-        )
+        admin = Admin(admin_address(bootstrap))
+        await supervise(command_line(binary, config, options), admin, options.drain_time_s, stopping)
     finally:
         stopping.cancel()
 
@@ -64,7 +64,7 @@ def write_bootstrap(work_dir: Path, bootstrap: bytes) -> Path:
 
 
 async def supervise(
-    command: list[str], admin: Admin, drain_time_s: float, stopping: asyncio.Future[bool]
+    command: list[str], admin: Admin, drain_time_s: float, stopping: asyncio.Future[Any]
 ) -> None:
     """Keep one Envoy running until `stopping` is done; drain it then."""
     policy = RestartPolicy()
@@ -74,7 +74,7 @@ async def supervise(
         exited = asyncio.ensure_future(envoy.wait())
         announcing = asyncio.ensure_future(announce_ready(admin))
         try:
-            await asyncio.wait({exited, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([exited, stopping], return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
                 await drain(admin, exited, drain_time_s)
                 return

@@ -66,11 +66,11 @@ def guarded(handler: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
 
 def kind_of(argument: str) -> Kind:
     """The kind that a TYPE argument names, by its singular, plural, path or kind name."""
-    try:
-        return kind_by_arg(argument)
-    except KeyError:
+    kind = kind_by_arg(argument)
+    if kind is None:
         allowed = ", ".join(sorted(kind.singular for kind in KINDS.values() if kind.singular))
-        raise CommandError(f"unknown TYPE: {argument}. Allowed values: {allowed}") from None
+        raise CommandError(f"unknown TYPE: {argument}. Allowed values: {allowed}")
+    return kind
 
 
 def path_of(kind: Kind, mesh: str, name: str = "") -> str:
