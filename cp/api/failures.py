@@ -12,7 +12,7 @@ import secrets
 
 from aiohttp import web
 
-from cp.api.answers import json_answer
+from cp.api.answers import error_answer
 from cp.problems import Problem, bad_request
 from mesh.errors import BadRequest
 from raftstore.errors import Compacted, Overloaded, StoreError, TooLarge, Unavailable, UnknownOutcome
@@ -26,7 +26,7 @@ REQUEST_ID_HEADER = "X-Raftmesh-Request-Id"
 def to_response(error: Exception, request: web.Request) -> web.Response:
     """The answer to a request that ended in `error`."""
     found = to_problem(error, request)
-    return json_answer(found.body(), found.status, found.headers)
+    return error_answer(found.body(), found.status, found.headers)
 
 
 def to_problem(error: Exception, request: web.Request) -> Problem:

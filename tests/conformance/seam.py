@@ -1,58 +1,141 @@
-"""The entry point of the adapters: a control plane whose log can be filled exactly as given.
+"""The seam of the conformance suites: a real control plane whose log can be filled exactly as given.
 
-What is preloaded is neither validated nor stamped with labels, and all times are zero.
-Nothing of this is reachable from the shipped server.
+Many cases begin with resources that the API would refuse or decorate.  So the adapters start a real
+Worker over a log in memory, on a port of its own, and write to that log directly: no validation, no
+computed labels, times zero.  Nothing of this exists in the shipped server.  No worker number 0 runs
+here, so neither default resources nor keys are created, and nothing generates resources.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+import contextlib
+import io
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-from cp.config import load as load_config
+import aiohttp
+
+from cp.cli import main
+from cp.config import load
 from cp.worker import Worker
-from mesh.codec import encode_value
+from mesh.codec import decode, encode_value
 from mesh.resource import Resource
 from raftstore.memory import MemoryStore
 from raftstore.types import DeleteScope, Key, Put, Scope, Txn
-from tests.conformance.policy_cases import load
-from tests.cp.conftest import ENVIRON
+
+ENVIRON = {
+    "RAFTMESH_API_SERVER_HTTP_PORT": "0",
+    "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
+    "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
+    "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
+    "RAFTMESH_DP_SERVER_PORT": "0",
+    "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
+    "RAFTMESH_DEFAULTS_SKIP_MESH_CREATION": "true",
+    "RAFTMESH_DEFAULTS_SKIP_HOSTNAME_GENERATORS": "true",
+}
+GLOBAL = {"RAFTMESH_MODE": "global"}
+# Port 1 answers nobody: the zone is federated, and alone.
+FEDERATED = {"RAFTMESH_MULTIZONE_ZONE_GLOBAL_ADDRESS": "grpcs://127.0.0.1:1"}
+
+_TIME = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)(?=")')
+_ZERO_TIME = "0001-01-01T00:00:00Z"
+
+
+@dataclass
+class Answer:
+    """What the API said, its own address and all times replaced as the goldens have them."""
+
+    status: int
+    reason: str
+    text: str
 
 
 class Seam:
-    """A worker over a log in memory."""
+    """A running control plane, its log open to the test."""
 
-    def __init__(self, **environ: str) -> None:
-        self.store = MemoryStore(clock_ms=lambda: 0)
-        self.worker = Worker(load_config(None, ENVIRON | environ).config, self.store)
+    def __init__(self, worker: Worker, session: aiohttp.ClientSession, clock: Clock) -> None:
+        self.worker = worker
+        self._session = session
+        self._clock = clock
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.worker.ports['apiServer.http.port']}"
 
-    @property
-    def base(self) -> str:
-        return f"http://{self.address}"
+    async def clear(self) -> None:
+        """Delete everything."""
+        await self._submit([DeleteScope(Scope(None, None))])
 
-    async def fill(self, resources: Iterable[Resource]) -> None:
-        """Clear everything, then hold exactly these resources."""
-        puts = tuple(Put(Key(*resource.key), encode_value(resource)) for resource in resources)
-        outcome = await self.store.submit(Txn((DeleteScope(Scope()), *puts)))
+    async def preload(self, resources: Iterable[Resource]) -> None:
+        """Append resources as they are, written at time zero."""
+        self._clock.stopped = True
+        await self._submit([Put(Key(*each.key), encode_value(each)) for each in resources])
+        self._clock.stopped = False
+
+    async def _submit(self, writes: list[Any]) -> None:
+        if not writes:
+            return
+        outcome = await self.worker.store.submit(Txn(tuple(writes)))
+        assert outcome.applied
         assert await self.worker.live.wait_for(outcome.index, 5.0)
 
-    async def reset(self, case: Path) -> None:
-        """Hold the resources of a case's file."""
-        await self.fill(load(case))
+    async def call(self, method: str, path: str, body: str | None = None) -> Answer:
+        """One request; `body` is JSON or YAML, which is JSON's superset."""
+        headers = {"Content-Type": "application/yaml"} if body is not None else {}
+        url = f"http://{self.address}{path}"
+        async with self._session.request(method, url, data=body, headers=headers) as answer:
+            text = (await answer.text()).replace(self.address, "{{address}}")
+            return Answer(answer.status, answer.reason or "", zero_times(text))
+
+    async def command(self, *arguments: str) -> str:
+        """What the command prints, run in a thread as it brings its own loop."""
+        printed, complaints = io.StringIO(), io.StringIO()
+        argv = [*arguments, "--cp-address", f"http://{self.address}"]
+
+        def run() -> None:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
+                with contextlib.suppress(SystemExit):
+                    main(argv)
+
+        await asyncio.to_thread(run)
+        return printed.getvalue() + complaints.getvalue()
+
+
+class Clock:
+    """The log's clock, which stands at zero while resources are preloaded."""
+
+    stopped = False
+
+    def __call__(self) -> int:
+        return 0 if self.stopped else time.time_ns() // 1_000_000
 
 
 @asynccontextmanager
-async def seam(**environ: str) -> AsyncIterator[Seam]:
-    """A running control plane; settings by environment variable."""
-    opened = Seam(**environ)
+async def running(**environ: str) -> AsyncIterator[Seam]:
+    """A control plane with these settings, for as long as the block lasts."""
+    clock = Clock()
+    store = MemoryStore(clock_ms=clock)
+    worker = Worker(load(None, ENVIRON | environ).config, store, number=1)
+    await worker.start()
     try:
-        await opened.worker.start()
-        yield opened
+        async with aiohttp.ClientSession() as session:
+            yield Seam(worker, session, clock)
     finally:
-        await opened.worker.stop()
-        await opened.store.close()
+        await worker.stop()
+        await store.close()
+
+
+def zero_times(text: str) -> str:
+    """The text with every time set to the year 1."""
+    return _TIME.sub(_ZERO_TIME, text)
+
+
+def resource_of(document: Mapping[str, Any]) -> Resource:
+    """A resource from its document as a case has it, in the default mesh unless it says otherwise."""
+    times = ("creationTime", "modificationTime", "kri")
+    return decode({key: value for key, value in document.items() if key not in times})

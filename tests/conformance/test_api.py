@@ -1,106 +1,53 @@
-"""Suite `api`: requests against a control plane that was preloaded, answers compared as JSON.
-
-Each case runs on a control plane of its own zone `default`, cleared and filled through the seam.
-"""
+"""Suites `api` and `service-insights`: requests to a control plane with given resources."""
 
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import aiohttp
-
-from tests.conformance.policy_cases import LEGACY_KINDS, Score, differences, out_of_scope, suite_folder
-from tests.conformance.seam import Seam, seam
-
-ACTION = re.compile(r"#(?P<path>/\S*)\s+(?P<status>\d{3})(\s+method=(?P<method>[A-Z]+))?\s*")
-TIME = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
+from tests.conformance.cases import Action, Case, SuiteScore, api_cases
+from tests.conformance.policy_cases import differences, suite_folder
+from tests.conformance.seam import GLOBAL, Answer, Seam, resource_of, running, zero_times
 
 
-@dataclass(frozen=True)
-class Action:
-    method: str
-    path: str
-    status: int
-
-
-def actions(text: str) -> list[Action]:
-    """The actions in the comment lines at a case's top."""
-    found = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        if match := ACTION.fullmatch(line):
-            found.append(Action(match["method"] or "GET", match["path"], int(match["status"])))
-    return found
-
-
-def normalised(value: Any, address: str) -> Any:
-    if isinstance(value, dict):
-        return {key: normalised(each, address) for key, each in value.items()}
-    if isinstance(value, list):
-        return [normalised(each, address) for each in value]
-    if isinstance(value, str):
-        if TIME.match(value):
-            return "0001-01-01T00:00:00Z"
-        return value.replace(address, "{{address}}")
-    return value
-
-
-def beside(case: Path, suffix: str, number: int, only: bool) -> Path:
-    stem = case.name.removesuffix(".input.yaml")
-    numbered = case.with_name(f"{stem}_{number:02d}.{suffix}.json")
-    return case.with_name(f"{stem}.{suffix}.json") if only and not numbered.exists() else numbered
-
-
-async def failure(seam: Seam, session: aiohttp.ClientSession, case: Path) -> str:
-    """Why a case fails; "" when it passes."""
-    await seam.reset(case)
-    todo = actions(case.read_text())
-    for number, action in enumerate(todo):
-        body_file = beside(case, "request", number, len(todo) == 1)
-        body = body_file.read_bytes() if body_file.exists() else None
-        headers = {"Content-Type": "application/json"} if body else {}
-        async with session.request(
-            action.method, seam.base + action.path, data=body, headers=headers
-        ) as response:
-            text = await response.text()
-            if response.status != action.status:
-                return f"{action.method} {action.path}: {response.status} for {action.status}: {text[:300]}"
-        golden = beside(case, "golden", number, len(todo) == 1)
-        if golden.exists():
-            got = normalised(json.loads(text), seam.address)
-            wanted = normalised(json.loads(golden.read_text()), seam.address)
-            if got != wanted:
-                return f"{action.method} {action.path}:\n" + "\n".join(differences(got, wanted))
-    return ""
-
-
-async def run(suite: str, folder: Path, **environ: str) -> None:
-    """Run all cases of a folder and print the score."""
-    score = Score(suite)
-    async with seam(**environ) as opened, aiohttp.ClientSession() as session:
-        for case in sorted(folder.rglob("*.input.yaml")):
-            if kind := out_of_scope([case]) or _legacy_path(case):
-                score.skip(kind)
-                continue
-            got = await failure(opened, session, case)
-            score.check(str(case.relative_to(folder)), got, "")
+async def test_api() -> None:
+    score = SuiteScore("api")
+    cases = list(api_cases(suite_folder("api")))
+    on_global = [case for case in cases if "/hostnames/global/" in f"/{case.name}"]
+    async with running() as zone:
+        await _replay(zone, [case for case in cases if case not in on_global], score)
+    async with running(**GLOBAL) as above:
+        await _replay(above, on_global, score)
     score.finish()
 
 
-def _legacy_path(case: Path) -> str:
-    """The legacy kind whose path a case asks for, empty when there is none."""
-    plurals = {f"{kind.lower()}s": kind for kind in LEGACY_KINDS}
-    for action in actions(case.read_text()):
-        for segment in action.path.split("?")[0].split("/"):
-            if kind := plurals.get(segment.replace("-", "")):
-                return kind
-    return ""
+async def test_service_insights() -> None:
+    score = SuiteScore("service-insights")
+    async with running() as zone:
+        await _replay(zone, list(api_cases(suite_folder("service-insights"))), score)
+    score.finish()
 
 
-async def test_crud() -> None:
-    await run("api/crud", suite_folder("api") / "crud")
+async def _replay(seam: Seam, cases: list[Case], score: SuiteScore) -> None:
+    for case in cases:
+        if case.legacy:
+            score.skip(case.legacy)
+        else:
+            score.judge(case.name, await _faults(seam, case))
+
+
+async def _faults(seam: Seam, case: Case) -> list[str]:
+    await seam.clear()
+    await seam.preload([resource_of(document) for document in case.documents])
+    faults: list[str] = []
+    for action in case.actions:
+        answer = await seam.call(action.method, action.path, action.body)
+        faults += [f"  {action.method} {action.path}: {fault}" for fault in _differing(answer, action)]
+    return faults
+
+
+def _differing(answer: Answer, action: Action) -> list[str]:
+    if answer.status != action.status:
+        return [f"got {answer.status}, wanted {action.status}: {answer.text[:300]}"]
+    wanted = json.loads(zero_times(json.dumps(action.golden)))
+    got = json.loads(answer.text)
+    return list(differences(got, wanted)) if got != wanted else []
