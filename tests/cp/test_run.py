@@ -1,0 +1,216 @@
+"""`raftmesh cp run` as real processes: embedded, a cluster of three, and what keeps it from running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from raftstore.certs import create_ca, issue
+
+pytestmark = pytest.mark.process
+
+READY_S = 60.0
+STOP_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@dataclass
+class Replica:
+    """One control plane as a process."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    base: str
+    session: aiohttp.ClientSession
+    log: Path
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.session.get(self.base + path) as response:
+            return response.status, await response.json()
+
+    async def put(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        async with self.session.put(self.base + path, json=body, headers=headers) as response:
+            return response.status, await response.json(), dict(response.headers)
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(READY_S):
+            while True:
+                assert self.process.returncode is None, self.log.read_text()
+                try:
+                    if (await self.get("/ready"))[0] == 200:
+                        return
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), STOP_S)
+
+
+def settings(directory: Path, name: str, ports: list[int], **raft: Any) -> dict[str, Any]:
+    api, dp, diagnostics, listen = ports
+    return {
+        "apiServer": {"http": {"interface": "127.0.0.1", "port": api}, "https": {"enabled": False}},
+        "dpServer": {"interface": "127.0.0.1", "port": dp},
+        "diagnostics": {"serverPort": diagnostics},
+        "raft": {
+            "nodeId": name,
+            "dataDir": str(directory / name),
+            "listen": f"127.0.0.1:{listen}",
+            **raft,
+        },
+    }
+
+
+async def start(directory: Path, session: aiohttp.ClientSession, config: dict[str, Any]) -> Replica:
+    name = config["raft"]["nodeId"]
+    file = directory / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config))
+    log = directory / f"{name}.log"
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cp.cli", "cp", "run", "--config", str(file)),
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    return Replica(name, process, f"http://127.0.0.1:{config['apiServer']['http']['port']}", session, log)
+
+
+@asynccontextmanager
+async def processes() -> AsyncIterator[tuple[aiohttp.ClientSession, list[Replica]]]:
+    """A client, and a list of what must not outlive the test."""
+    started: list[Replica] = []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        try:
+            yield session, started
+        finally:
+            for replica in started:
+                await replica.stop(signal.SIGKILL)
+
+
+async def test_embedded_survives_kill_and_stops_in_order(tmp_path: Path) -> None:
+    config = settings(tmp_path, "cp-1", free_ports(4))
+    async with processes() as (session, started):
+        first = await start(tmp_path, session, config)
+        started.append(first)
+        await first.ready()
+        status, _, headers = await first.put("/meshes/kept", {"type": "Mesh", "name": "kept"})
+        assert status == 201
+        await first.stop(signal.SIGKILL)
+        second = await start(tmp_path, session, config)
+        started.append(second)
+        await second.ready()
+        assert (await second.get(f"/meshes/kept?index={headers['X-Raftmesh-Index']}"))[0] == 200
+        assert (await second.get("/cluster"))[1]["role"] == "leader"
+        assert await second.stop() == 0
+        assert "Traceback" not in second.log.read_text()
+
+
+async def test_three_replicas_then_two_then_one(tmp_path: Path) -> None:
+    names = ["cp-1", "cp-2", "cp-3"]
+    create_ca(tmp_path / "ca")
+    ports = {name: free_ports(4) for name in names}
+    for name in names:
+        issue(tmp_path / "ca", name, ["127.0.0.1"])
+    async with processes() as (session, started):
+        for name in names:
+            peers = [f"{other}=127.0.0.1:{ports[other][3]}" for other in names if other != name]
+            config = settings(tmp_path, name, ports[name], peers=peers, tlsDir=str(tmp_path / "ca"))
+            started.append(await start(tmp_path, session, config))
+        await asyncio.gather(*(replica.ready() for replica in started))
+        for replica in started:
+            mesh = f"by-{replica.name}"
+            status, body, headers = await replica.put(f"/meshes/{mesh}", {"type": "Mesh", "name": mesh})
+            assert status == 201, body
+            seen = await asyncio.gather(
+                *(each.get(f"/meshes/{mesh}?index={headers['X-Raftmesh-Index']}") for each in started)
+            )
+            assert [status for status, _ in seen] == [200, 200, 200]
+        leader_id = (await started[0].get("/cluster"))[1]["leader"]
+        leader = next(replica for replica in started if replica.name == leader_id)
+        rest = [replica for replica in started if replica is not leader]
+        assert await leader.stop() == 0
+        status, body, _ = await rest[0].put("/meshes/two-left", {"type": "Mesh", "name": "two-left"})
+        assert status == 201, body
+        await rest[1].stop(signal.SIGKILL)
+        await alone(rest[0])
+        status, body, _ = await rest[0].put("/meshes/one-left", {"type": "Mesh", "name": "one-left"})
+        assert status == 503
+        assert "no quorum" in body["detail"]
+        assert (await rest[0].get("/meshes/two-left"))[0] == 200
+        assert (await rest[0].get("/meshes?consistency=linearizable"))[0] == 503
+
+
+async def alone(replica: Replica) -> None:
+    """Wait until it has lost everybody else. (Of a killed replica, the children end a little later.)"""
+    async with asyncio.timeout(READY_S):
+        while True:
+            status = (await replica.get("/cluster"))[1]
+            others = [member for member in status["members"] if member["id"] != replica.name]
+            if not status["hasQuorum"] and not any(member["connected"] for member in others):
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("setting", ["apiServer.http.port", "dpServer.port"])
+async def test_a_port_in_use_is_one_line(tmp_path: Path, setting: str) -> None:
+    ports = free_ports(4)
+    taken = ports[0 if setting == "apiServer.http.port" else 1]
+    with socket.create_server(("127.0.0.1", taken)):
+        async with processes() as (session, started):
+            replica = await start(tmp_path, session, settings(tmp_path, "cp-1", ports))
+            started.append(replica)
+            assert await asyncio.wait_for(replica.process.wait(), READY_S) == 1
+    text = replica.log.read_text()
+    assert f"Error: 127.0.0.1:{taken} ({setting}): the port is in use" in text
+    assert "Traceback" not in text
+
+
+async def test_wrong_settings_are_all_told_at_once(tmp_path: Path) -> None:
+    config = settings(tmp_path, "cp-1", free_ports(4)) | {"mode": "zne", "wrkers": 2}
+    async with processes() as (session, started):
+        replica = await start(tmp_path, session, config)
+        started.append(replica)
+        assert await asyncio.wait_for(replica.process.wait(), READY_S) == os.EX_CONFIG
+    text = replica.log.read_text()
+    assert "Error: mode: 'zne' is not allowed; allowed: zone, global" in text
+    assert "Error: wrkers: no such setting; did you mean workers?" in text
+
+
+async def test_a_data_directory_belongs_to_one(tmp_path: Path) -> None:
+    async with processes() as (session, started):
+        first = await start(tmp_path, session, settings(tmp_path, "cp-1", free_ports(4)))
+        started.append(first)
+        await first.ready()
+        config = settings(tmp_path, "cp-2", free_ports(4))
+        config["raft"]["dataDir"] = str(tmp_path / "cp-1")
+        second = await start(tmp_path, session, config)
+        started.append(second)
+        assert await asyncio.wait_for(second.process.wait(), READY_S) == 1
+        lines = [line for line in second.log.read_text().splitlines() if line.startswith("Error")]
+        assert len(lines) == 1
+        assert str(tmp_path / "cp-1") in lines[0]
