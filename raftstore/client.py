@@ -108,12 +108,15 @@ class SocketStore:
         self._unsent: list[int] = []
         self._connection: _Connection | None = None
         self._node = ""
+        self._named = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._flush_due = self._closed = False
 
     # --- Store ------------------------------------------------------------------------------------
 
     async def submit(self, txn: Txn, *, timeout_s: float = 5.0) -> Outcome:
+        if not self._node and not txn.via:
+            await self._greeted(timeout_s)
         number = next(self._numbers)
         if not txn.request_id or not txn.via:
             request_id = txn.request_id or f"{self._prefix}-{number}"
@@ -174,9 +177,23 @@ class SocketStore:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    async def _ask(self, number: int, body: tuple[Any, ...], timeout_s: float) -> Any:
+    async def _greeted(self, timeout_s: float) -> None:
+        """Once, before the first write: whose store this is. Waiters go on in the order they came."""
+        self._start()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._named.wait()
+        except TimeoutError:
+            raise Unavailable(f"the store at {self.path} cannot be reached") from None
+
+    def _start(self) -> None:
         if self._closed:
             raise Unavailable("the store's client is closed")
+        if self._keeper is None:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+    async def _ask(self, number: int, body: tuple[Any, ...], timeout_s: float) -> Any:
+        self._start()
         if len(self._requests) >= limits.REQUESTS_WAITING_MAX:
             raise Overloaded(f"{len(self._requests)} requests are waiting already")
         loop = asyncio.get_running_loop()
@@ -184,8 +201,6 @@ class SocketStore:
         request = _Request(body, loop.create_future(), loop.time() + timeout_s + 0.5)
         self._requests[number] = request
         self._unsent.append(number)
-        if self._keeper is None:
-            self._keeper = loop.create_task(self._keep())
         if self._connection is not None and not self._flush_due:
             self._flush_due = True
             loop.call_soon(self._flush)
@@ -258,6 +273,7 @@ class SocketStore:
         connection.on_value = on_value
         await loop.create_unix_connection(lambda: connection, self.path)
         self._node, _ = await connection.hello
+        self._named.set()
         return connection
 
     # --- the feed ---------------------------------------------------------------------------------

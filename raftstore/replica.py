@@ -28,7 +28,6 @@ from raftstore import forward, limits
 from raftstore.admin import Admin
 from raftstore.codec import check_txn
 from raftstore.compaction import Compactor
-from raftstore.config import RaftConfig
 from raftstore.errors import StoreError, Unavailable, UnknownOutcome
 from raftstore.feed import Feed
 from raftstore.forward import Answer, Forwarder, Intake, OnOutcome, Request
@@ -51,8 +50,6 @@ log = logging.getLogger(__name__)
 TIMER_S = 0.01
 READ_RETRY_S = 0.02
 STALL_S = 0.08
-# Entries applied in one turn. Each may hold ENTRY_TXNS_MAX transactions of some 30 microseconds.
-APPLY_BATCH = 8
 OnIndex = Callable[[int | StoreError], None]
 
 
@@ -95,12 +92,7 @@ class Replica:
         self.feed_log = Feed(opened.machine.state)
         self.wal = opened.wal
         self.disk = GroupCommit(opened.wal, on_durable=self._durable, on_failed=self.fail)
-        self.raft = RaftConfig(
-            election_timeout_min_s=config.election_timeout_min_s,
-            election_timeout_max_s=config.election_timeout_max_s,
-            heartbeat_s=min(0.05, config.election_timeout_min_s / 4),
-            apply_batch=APPLY_BATCH,
-        )
+        self.raft = config.raft()
         self.node = self._make_node(opened)
         self.transport: Transport | None = None
         if opened.tls is not None:
@@ -196,16 +188,17 @@ class Replica:
     async def status(self) -> Status:
         """See raftstore.port.Store."""
         node = self.node
+        has_quorum = node.has_quorum(self._loop.time())
         return Status(
             id=self.id,
             cluster_id=self.cluster_id,
             role=node.role,
-            leader=node.leader,
+            leader=node.leader if has_quorum else None,
             term=node.term,
             commit_index=node.commit_index,
             applied_index=node.applied_index,
             durable_index=self.wal.durable_index,
-            has_quorum=node.has_quorum(self._loop.time()),
+            has_quorum=has_quorum,
             members=tuple(self._member(peer) for peer in sorted({*node.voters, *self.admin.addresses})),
             read_only_reason=self.disk.full,
         )

@@ -9,10 +9,14 @@ from typing import Any
 
 from raftstore import limits
 from raftstore.certs import BadCertificate, check_node_id
+from raftstore.config import RaftConfig
 from raftstore.errors import StoreError
 from raftstore.transport import Address
 
 DEFAULT_PORT = 5683
+ELECTION_S_MIN = 0.1
+# Entries applied in one turn. Each may hold ENTRY_TXNS_MAX transactions of some 30 microseconds.
+APPLY_BATCH = 8
 
 
 class BadConfig(StoreError):
@@ -66,9 +70,27 @@ class StoreConfig:
             raise BadConfig(
                 "tls_dir: replicas speak mutual TLS; make a CA and certificates with `raftmesh cert`"
             )
+        try:
+            self.raft()
+        except ValueError as error:
+            raise BadConfig(str(error).removeprefix("RaftConfig.")) from error
         for name in ("snapshot_entries", "snapshot_bytes", "keep_entries"):
             if getattr(self, name) < 1:
                 raise BadConfig(f"{name}: {getattr(self, name)} must be at least 1")
+
+    def raft(self) -> RaftConfig:
+        """The times by which Raft runs. Raises ValueError naming an impossible one."""
+        if self.election_timeout_min_s < ELECTION_S_MIN:
+            raise ValueError(
+                f"election_timeout_min_s = {self.election_timeout_min_s:g}: must be at least {ELECTION_S_MIN} s, "
+                "or a pause of the system costs an election"
+            )
+        return RaftConfig(
+            election_timeout_min_s=self.election_timeout_min_s,
+            election_timeout_max_s=self.election_timeout_max_s,
+            heartbeat_s=min(0.05, self.election_timeout_min_s / 4),
+            apply_batch=APPLY_BATCH,
+        )
 
     def others(self) -> dict[str, Address]:
         """The other replicas' addresses."""
