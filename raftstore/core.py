@@ -232,6 +232,9 @@ class _Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         SyncObj._SyncObj__sendAppendEntries(self)
         connected |= behind
 
+    def send_soon(self) -> None:
+        self._sent = (0, 0)
+
     def _checkCommandsToApply(self) -> None:
         if self._isLeader() and self._sent != self._core.sendable():
             self._SyncObj__sendAppendEntries()
@@ -406,7 +409,9 @@ class Core:
             matches = self._engine._SyncObj__raftMatchIndex
             matches[key] = min(matches[key], message["next_node_idx"] - 1)
         self.deliver(peer, message)
-        if not message["reset"]:
+        if message["reset"]:
+            self._engine.send_soon()  # the peer waits for it; do not wait for the next heartbeat
+        else:
             nexts[key] = max(nexts[key], sent)
 
     def install(self, snapshot: SnapshotMeta) -> None:

@@ -45,13 +45,17 @@ class Network:
         self.hold: Callable[[str, str, Message], bool] = lambda source, target, message: False
         self.held: list[tuple[str, str, Message]] = []
         self.sent = 0
+        # Sees each message as it is sent, and whether it was lost at once.
+        self.watch: Callable[[str, str, Message, bool], None] = lambda source, target, message, lost: None
         self._flying: list[tuple[float, int, str, str, bytes]] = []
         self._last_due: dict[Link, float] = {}
         self._count = 0
 
     def send(self, source: str, target: str, message: Message) -> None:
         self.sent += 1
-        if (source, target) in self.cut or self.rng.random() < self.weather.loss:
+        lost = (source, target) in self.cut or self.rng.random() < self.weather.loss
+        self.watch(source, target, message, lost)
+        if lost:
             return
         if self.hold(source, target, message):
             self.held.append((source, target, message))
