@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mesh.limits import NAME_CHARS_MAX
+from mesh.registry import KINDS
 from mesh.resource import K8S_NAMESPACE, Resource
 
 _KRI_PREFIX = "kri"
@@ -69,8 +70,6 @@ def kri_of(resource: Resource, section: str = "") -> str:
 
 def short_name(kind: str) -> str:
     """The short name of a kind ("msvc"). Raises KeyError when it has none."""
-    from mesh.registry import KINDS  # the registry's kinds use names themselves
-
     short = KINDS[kind].short
     if not short:
         raise KeyError(kind)

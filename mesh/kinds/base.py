@@ -10,6 +10,8 @@ Declaring a kind
      reported as "in body is required";
    * a field with a *schema default* is `x: T = default("tcp")`: the value is filled in when the
      object around it is there, and is always written back, as Kuma does;
+   * in the old flat kinds the zero value of a type is "absent", and never written: `port: UInt32 = 0`,
+     `state: Literal["Ready", "NotReady"] = "Ready"`;
    * a list is `tuple[X, ...]`: `= ()` if an empty list means the same as none, else `| None = None`;
    * bounds go into the type: `Annotated[int, Meta(ge=1, le=65535)]`, enumerations are `Literal[...]`;
    * free-form JSON is `Any`; `Duration`, `Port`, `IntOrString` are below.

@@ -42,14 +42,14 @@ class Inbound(Model):
     tags: Tags | None = None
     health: Health | None = None
     service_probe: ServiceProbe | None = None
-    state: InboundState | None = None
+    state: InboundState = "Ready"
     name: str = ""
     protocol: str = ""
 
     @property
     def is_ready(self) -> bool:
         """Whether traffic may be sent here; the old `health` counts while `state` says nothing else."""
-        return self.state in (None, "Ready") and (self.health is None or self.health.ready)
+        return self.state == "Ready" and (self.health is None or self.health.ready)
 
     @property
     def service(self) -> str:
@@ -85,7 +85,7 @@ class Gateway(Model):
     """Makes the proxy the gateway of the mesh: `DELEGATED` to another product, or `BUILTIN`."""
 
     tags: Tags | None = None
-    type: Literal["DELEGATED", "BUILTIN"] | None = None
+    type: Literal["DELEGATED", "BUILTIN"] = "DELEGATED"
 
     @property
     def is_builtin(self) -> bool:
@@ -109,7 +109,7 @@ class TransparentProxying(Model):
     redirect_port_outbound: UInt32 = 0
     direct_access_services: tuple[str, ...] = ()
     reachable_services: tuple[str, ...] = ()
-    ip_family_mode: Literal["UnSpecified", "DualStack", "IPv4", "IPv6"] | None = None
+    ip_family_mode: Literal["UnSpecified", "DualStack", "IPv4", "IPv6"] = "UnSpecified"
     reachable_backends: ReachableBackends | None = None
 
 
@@ -120,7 +120,7 @@ class Listener(Model):
     address: str = ""
     port: UInt32 = 0
     name: str = ""
-    state: InboundState | None = None
+    state: InboundState = "Ready"
 
 
 class Networking(Model):

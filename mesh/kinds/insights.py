@@ -158,10 +158,10 @@ ServiceType = Literal["internal", "external", "gateway_delegated", "gateway_buil
 class Service(Model):
     """One service of a mesh. `not_available` and `internal` are the zero values, hence not written."""
 
-    status: ServiceStatus | None = None
+    status: ServiceStatus = "not_available"
     dataplanes: ServiceDataplanes | None = None
     issued_backends: dict[str, UInt32] | None = None
-    service_type: ServiceType | None = None
+    service_type: ServiceType = "internal"
     address_port: str = ""
     zones: tuple[str, ...] = ()
 

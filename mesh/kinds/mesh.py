@@ -32,7 +32,7 @@ class CertificateAuthorityBackend(Model):
     type: str = ""
     dp_cert: DpCert | None = None
     conf: Conf | None = None
-    mode: Literal["STRICT", "PERMISSIVE"] | None = None
+    mode: Literal["STRICT", "PERMISSIVE"] = "STRICT"
     root_chain: RootChain | None = None
 
 
@@ -109,7 +109,7 @@ class Constraints(Model):
 
 
 class MeshServices(Model):
-    mode: Literal["Disabled", "Everywhere", "ReachableBackends", "Exclusive"] | None = None
+    mode: Literal["Disabled", "Everywhere", "ReachableBackends", "Exclusive"] = "Disabled"
 
 
 class Mesh(Model):
@@ -135,7 +135,7 @@ class Mesh(Model):
 
     @property
     def mesh_services_mode(self) -> str:
-        return (self.mesh_services.mode if self.mesh_services else None) or "Disabled"
+        return self.mesh_services.mode if self.mesh_services else "Disabled"
 
     @property
     def passthrough(self) -> bool:

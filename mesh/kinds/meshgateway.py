@@ -20,7 +20,7 @@ class TlsOptions(Model):
 
 
 class Tls(Model):
-    mode: Literal["NONE", "TERMINATE", "PASSTHROUGH"] | None = None
+    mode: Literal["NONE", "TERMINATE", "PASSTHROUGH"] = "NONE"
     certificates: tuple[DataSource, ...] = ()
     options: TlsOptions | None = None
 
@@ -34,7 +34,7 @@ class Listener(Model):
 
     hostname: str = ""
     port: UInt32 = 0
-    protocol: Literal["NONE", "TCP", "TLS", "HTTP", "HTTPS"] | None = None
+    protocol: Literal["NONE", "TCP", "TLS", "HTTP", "HTTPS"] = "NONE"
     tls: Tls | None = None
     tags: Tags | None = None
     cross_mesh: bool = False

@@ -48,7 +48,7 @@ def _tags(path: str, tags: dict[str, str] | None) -> Errors:
 
 def _listener(path: str, listener: Listener) -> Errors:
     yield from common.port(f"{path}.port", listener.port)
-    protocol = listener.protocol or "NONE"
+    protocol = listener.protocol
     if protocol == "NONE":
         yield FieldError(f"{path}.protocol", _EMPTY)
     if listener.cross_mesh and protocol not in (*_CROSS_MESH_PROTOCOLS, "NONE"):
@@ -63,7 +63,7 @@ def _listener(path: str, listener: Listener) -> Errors:
 
 
 def _tls(path: str, tls: Tls, protocol: str) -> Errors:
-    mode = tls.mode or "NONE"
+    mode = tls.mode
     if mode == "NONE":
         yield FieldError(f"{path}.mode", _EMPTY)
     elif mode == "PASSTHROUGH" and protocol == "HTTPS":
@@ -98,7 +98,7 @@ def _shared_ports(listeners: tuple[Listener, ...]) -> Errors:
         limits = {listener.resources.connection_limit for _, listener in group if listener.resources}
         for position, listener in group:
             path = f"conf.listeners[{position}]"
-            if (listener.protocol or "NONE") != (first.protocol or "NONE"):
+            if listener.protocol != first.protocol:
                 yield FieldError(path, "protocol conflicts with other listeners on this port")
             hostname = listener.hostname or _WILDCARD
             if hostname in hostnames:
