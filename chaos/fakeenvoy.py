@@ -181,7 +181,7 @@ class Connection:
 
     async def _run(self) -> None:
         """Until the stream ends; how it ended is the call's status."""
-        with contextlib.suppress(grpc.aio.AioRpcError):
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._talk()
         self._changed.set()
 

@@ -22,6 +22,7 @@ import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
@@ -114,8 +115,7 @@ class _Front(asyncio.Protocol):
         self._timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._server.opened(transport)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._server.first_bytes_timeout, transport.close)
@@ -153,9 +153,8 @@ class _Relay:
     def __init__(self, server: DpServer, transport: asyncio.Transport, received: bytes) -> None:
         self._server = server
         self._transport = transport
-        self._received = received
         self._task: asyncio.Task[None] | None = None
-        self.client = _Half(self._client_lost)
+        self.client = _Half(self._client_lost, received)
         self.client.transport = transport
 
     def connect(self, path: str) -> None:
@@ -168,12 +167,11 @@ class _Relay:
         except OSError:
             self._transport.close()  # the server is stopping
             return
-        self.client.peer, inner.peer = inner.transport, self._transport
-        for transport in (inner.transport, self._transport):
-            assert transport is not None
-            transport.set_write_buffer_limits(RELAY_BUFFER_MAX)
         assert inner.transport is not None
-        inner.transport.write(self._received)
+        inner.transport.set_write_buffer_limits(RELAY_BUFFER_MAX)
+        self._transport.set_write_buffer_limits(RELAY_BUFFER_MAX)
+        inner.join(self._transport)
+        self.client.join(inner.transport)
         self._transport.resume_reading()
 
     def _client_lost(self) -> None:
@@ -185,20 +183,33 @@ class _Relay:
 
 
 class _Half(asyncio.Protocol):
-    """One side of a relay: what it receives goes to `peer`; when it is slow, `peer` is paused."""
+    """One side of a relay: what it receives goes to `peer`; when it is slow, `peer` is paused.
 
-    def __init__(self, lost: Callable[[], None]) -> None:
+    A transport may deliver what it has decrypted already although its reading is paused, so what
+    arrives before there is a peer is kept.
+    """
+
+    def __init__(self, lost: Callable[[], None], received: bytes = b"") -> None:
         self._lost = lost
+        self._received = received
         self.transport: asyncio.Transport | None = None
         self.peer: asyncio.Transport | None = None
 
+    def join(self, peer: asyncio.Transport) -> None:
+        """From here on, forward to `peer`."""
+        self.peer = peer
+        if self._received:
+            peer.write(self._received)
+            self._received = b""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.peer is not None:
             self.peer.write(data)
+        else:
+            self._received += data
 
     def pause_writing(self) -> None:
         if self.peer is not None:

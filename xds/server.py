@@ -16,6 +16,7 @@ which loses proxies in a reconnect storm, and closes connections that ping "too 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ from xds.stream import Observer, Stream
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 DELTA_METHOD = "DeltaAggregatedResources"
 SOTW_METHOD = "StreamAggregatedResources"
+STOPPING = "the control plane is stopping"
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
@@ -93,6 +95,9 @@ class AdsServer:
         self._control_plane = control_plane
         self._first_request_timeout = first_request_timeout
         self._streams: dict[int, Stream] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
         self._server: grpc.aio.Server | None = None
 
     def streams(self) -> Iterator[Stream]:
@@ -119,14 +124,20 @@ class AdsServer:
 
     async def stop(self, grace: float = 1.0) -> None:
         """End all streams, so that proxies turn to another replica, and stop listening."""
+        self._stopping = True
         for stream in list(self._streams.values()):
-            stream.end("UNAVAILABLE", "the control plane is stopping")
+            stream.end("UNAVAILABLE", STOPPING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()  # so that each proxy is told, not cut off
         if self._server is not None:
             await self._server.stop(grace)
             self._server = None
 
     def _handler(self, session: type[Session]) -> Callable[[Any, Any], AsyncIterator[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+            if self._stopping:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, STOPPING)
             transport = _GrpcTransport()
             stream = self._open(session, transport, context)
             reader = asyncio.get_running_loop().create_task(_read(requests, stream, transport))
@@ -139,6 +150,8 @@ class AdsServer:
                 reader.cancel()
                 stream.on_close()
                 del self._streams[stream.id]
+                if not self._streams:
+                    self._idle.set()
 
         return handle
 
@@ -155,6 +168,7 @@ class AdsServer:
             self._first_request_timeout,
         )
         self._streams[stream.id] = stream
+        self._idle.clear()
         return stream
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -174,7 +176,7 @@ async def test_stopping_ends_streams_and_frees_the_port(certificate: Certificate
     async with serving(certificate, mesh()) as rig, rig.channel() as channel:
         connection = Connection(FakeEnvoy("default.dp-1"), channel, {})
         await connection.until(lambda envoy: "c0" in envoy.resources.get(CLUSTER, {}))
-        await rig.server.stop(0)
+        await rig.server.stop(5)
         assert (await connection.ended())[0] == "UNAVAILABLE"
         socket.create_server(("127.0.0.1", rig.port)).close()
 
@@ -260,3 +262,32 @@ async def bootstrap(rig: Rig, workdir: Path, addresses: Sequence[str]) -> dict[s
         assert response.status == 200, text
         found: dict[str, object] = yaml.safe_load(text)
         return found
+
+
+SCENARIOS = (
+    test_grpc_and_http_share_the_port,
+    test_several_http_requests_use_one_connection,
+    test_a_preface_that_arrives_byte_by_byte_is_recognised,
+    test_a_large_configuration_passes_the_relay_whole,
+    test_stopping_ends_streams_and_frees_the_port,
+)
+
+
+async def play(certificate: Certificate) -> None:
+    for scenario in SCENARIOS:
+        await scenario(certificate)
+
+
+@pytest.mark.process
+def test_uvloop_hands_connections_over_alike(certificate: Certificate) -> None:
+    """TLS transports are the loop's own, and in production it is uvloop.
+
+    In a process of its own: gRPC binds itself to the first kind of loop that it meets.
+    """
+    code = "import sys, uvloop; from tests.cp import test_dpserver as t; " + (
+        "uvloop.run(t.play(t.Certificate(*sys.argv[1:])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *certificate], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
