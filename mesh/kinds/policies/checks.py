@@ -56,7 +56,7 @@ def includes_gateways(ref: TargetRef | None) -> bool:
         return True
     if ref.kind in ("Mesh", "MeshSubset"):
         return not ref.proxy_types or "Gateway" in ref.proxy_types
-    return ref.kind == "MeshGateway"
+    return ref.kind in ("MeshGateway", "MeshHTTPRoute")
 
 
 def only_gateways(ref: TargetRef | None) -> bool:
@@ -65,7 +65,7 @@ def only_gateways(ref: TargetRef | None) -> bool:
         return False
     if ref.kind in ("Mesh", "MeshSubset"):
         return ref.proxy_types == ("Gateway",)
-    return ref.kind == "MeshGateway"
+    return ref.kind in ("MeshGateway", "MeshHTTPRoute")
 
 
 def target_ref(

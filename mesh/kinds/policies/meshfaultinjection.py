@@ -95,9 +95,9 @@ def validate(resource: Resource, reader: Reader) -> Errors:
     inbound = bool(spec.from_ or spec.rules) and not spec.to
     yield from checks.target_ref(ref, "spec.targetRef", checks.top_kinds(resource), inbound=inbound)
     yield from checks.lists(spec)
-    if spec.to and not checks.only_gateways(ref):
+    if spec.to and not checks.includes_gateways(ref):
         yield FieldError("spec.to", checks.NOT_DEFINED)
-    if spec.from_ and checks.only_gateways(ref):
+    if spec.from_ and checks.includes_gateways(ref):
         yield FieldError("spec.from", _GATEWAY_FROM)
     for index, inlet in enumerate(spec.from_):
         yield from checks.target_ref(inlet.target_ref, f"spec.from[{index}].targetRef", _FROM)

@@ -191,7 +191,7 @@ def validate(resource: Resource, reader: Reader) -> Errors:
 def _to_ref(outlet: To, top: str, path: str) -> Errors:
     ref = outlet.target_ref
     if top == "MeshGateway" and outlet.default.load_balancer is not None and ref.kind not in _GATEWAY_TO:
-        text = f"value '{ref.kind}' is not supported, only Mesh is allowed if loadBalancer is set"
+        text = f"value '{top}' is not supported, only Mesh is allowed if loadBalancer is set"
         yield FieldError(f"{path}.kind", text)
         return
     yield from checks.target_ref(ref, path, ("Mesh", "MeshService", "MeshMultiZoneService", "MeshHTTPRoute"))

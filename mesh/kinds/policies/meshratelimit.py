@@ -100,12 +100,12 @@ def validate(resource: Resource, reader: Reader) -> Errors:
     inbound = bool(spec.from_ or spec.rules) and not spec.to
     yield from checks.target_ref(ref, "spec.targetRef", supported, inbound=inbound)
     yield from checks.lists(spec)
-    on_gateway = checks.only_gateways(ref) or checks.top_kind(ref) == "MeshHTTPRoute"
-    if spec.to and not on_gateway:
+    gateways = checks.includes_gateways(ref)
+    if spec.to and not gateways:
         yield FieldError("spec.to", checks.NOT_DEFINED)
-    if spec.from_ and on_gateway:
+    if spec.from_ and gateways:
         yield FieldError("spec.from", _GATEWAY_FROM)
-    if spec.rules and on_gateway:
+    if spec.rules and checks.only_gateways(ref):
         yield FieldError("spec.rules", checks.NOT_DEFINED)
     for index, inlet in enumerate(spec.from_):
         yield from checks.target_ref(inlet.target_ref, f"spec.from[{index}].targetRef", ("Mesh",))
