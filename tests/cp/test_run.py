@@ -169,7 +169,10 @@ async def alone(replica: Replica) -> None:
     """Wait until it knows no leader, itself included. Until then a write may get 504: it was sent to
     a leader that lost its quorum, and nobody can tell yet what becomes of it."""
     async with asyncio.timeout(READY_S):
-        while (await replica.get("/cluster"))[1]["leader"] is not None:
+        while True:
+            status = (await replica.get("/cluster"))[1]
+            if status["leader"] is None and status["role"] != "leader":
+                return
             await asyncio.sleep(0.05)
 
 
