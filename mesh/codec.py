@@ -12,7 +12,6 @@ The log holds `{"labels", "spec", "status"}` as JSON: the key, version and times
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -20,14 +19,24 @@ import msgspec
 
 from mesh import naming, structural
 from mesh.errors import FieldError, Invalid, Undecodable
+from mesh.jsonform import plain, rfc3339
 from mesh.kinds.base import Kind
 from mesh.limits import DOCUMENT_BYTES_MAX
+from mesh.manifests import DEFAULT_MESH, SECRET_TYPES, from_kubernetes, to_kubernetes
 from mesh.registry import KINDS
-from mesh.resource import DISPLAY_NAME, K8S_NAMESPACE, MESH, Resource, ResourceKey
+from mesh.resource import Resource, ResourceKey
 
-DEFAULT_MESH = "default"
-_K8S_GROUP = "kuma.io/v1alpha1"
-_K8S_SECRET_TYPES = {"Secret": "system.kuma.io/secret", "GlobalSecret": "system.kuma.io/global-secret"}
+__all__ = [
+    "DEFAULT_MESH",
+    "decode",
+    "decode_value",
+    "encode_value",
+    "rfc3339",
+    "to_document",
+    "to_kubernetes",
+    "unknown_fields",
+]
+
 
 _encode = msgspec.json.Encoder(order=None).encode
 _decode = msgspec.json.Decoder().decode
@@ -76,7 +85,7 @@ def decode(
     raw = _to_json(document)
     declared = _kind_of(document, kind)
     if "apiVersion" in document:
-        raw = _encode(_from_kubernetes(_decode(raw), declared))
+        raw = _encode(from_kubernetes(_decode(raw), declared))
     try:
         resource = _fast(raw, declared)
     except (msgspec.ValidationError, RecursionError):
@@ -98,7 +107,7 @@ def _to_json(document: Mapping[str, Any]) -> bytes:
 
 def _kind_of(document: Mapping[str, Any], kind: str | None) -> Kind:
     named = document.get("kind") if "apiVersion" in document else document.get("type")
-    if named == "Secret" and document.get("type") == _K8S_SECRET_TYPES["GlobalSecret"]:
+    if named == "Secret" and document.get("type") == SECRET_TYPES["GlobalSecret"]:
         named = "GlobalSecret"
     if named is None or named == "":
         named = kind
@@ -203,94 +212,14 @@ def to_document(resource: Resource) -> dict[str, Any]:
         snis = naming.snis(resource)
         if snis:
             document["snis"] = snis
-    spec = _plain(resource.spec)
+    spec = plain(resource.spec)
     if not kind.wrapped:
         document.update(spec)
         return document
     document["spec"] = spec
     if kind.status_type is not None:
-        document["status"] = _plain(resource.status or kind.status_type())
+        document["status"] = plain(resource.status or kind.status_type())
     return document
-
-
-def _plain(value: Any) -> Any:
-    """A struct as JSON values (dicts and lists, no tuples)."""
-    return _decode(_encode(value))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def rfc3339(unix_ms: int) -> str:
-    """Unix milliseconds as Go writes a time: fraction only when there is one; 0 is the year 1."""
-    if unix_ms <= 0:
-        return "0001-01-01T00:00:00Z"
-    moment = _EPOCH + timedelta(milliseconds=unix_ms)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f"{unix_ms % 1000:03d}".rstrip("0")
-    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
-
-
-# --- Kubernetes manifests ----------------------------------------------------------------
-
-
-def _from_kubernetes(manifest: dict[str, Any], kind: Kind) -> dict[str, Any]:
-    """The flat form of a manifest. Its namespace becomes a label, its mesh comes from a label."""
-    metadata = manifest.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    labels = metadata.get("labels") or {}
-    labels = dict(labels) if isinstance(labels, dict) else {}
-    if metadata.get("namespace"):
-        labels.setdefault(K8S_NAMESPACE, metadata["namespace"])
-    flat: dict[str, Any] = {"type": kind.name, "name": metadata.get("name", "")}
-    if labels:
-        flat["labels"] = labels
-    if kind.scope == "mesh":
-        flat["mesh"] = manifest.get("mesh") or labels.get(MESH) or DEFAULT_MESH
-    if kind.name in _K8S_SECRET_TYPES and manifest.get("apiVersion") == "v1":
-        data = manifest.get("data")
-        flat["data"] = data.get("value", "") if isinstance(data, dict) else data
-        return flat
-    spec = manifest.get("spec")
-    if kind.wrapped:
-        flat["spec"] = {} if spec is None else spec
-        if "status" in manifest:
-            flat["status"] = manifest["status"]
-    elif isinstance(spec, dict):
-        flat |= {key: value for key, value in spec.items() if key not in flat}
-    return flat
-
-
-def to_kubernetes(resource: Resource) -> dict[str, Any]:
-    """The manifest of the same resource (`?format=k8s`)."""
-    kind = KINDS[resource.kind]
-    labels = {k: v for k, v in resource.labels.items() if k not in (K8S_NAMESPACE, DISPLAY_NAME)}
-    metadata: dict[str, Any] = {"name": resource.name}
-    namespace = resource.labels.get(K8S_NAMESPACE)
-    if namespace:
-        metadata["namespace"] = namespace
-    if resource.created_ms:
-        metadata["creationTimestamp"] = rfc3339(resource.created_ms // 1000 * 1000)
-    if kind.scope == "mesh":
-        labels.setdefault(MESH, resource.mesh)
-    if labels:
-        metadata["labels"] = {key: labels[key] for key in sorted(labels)}
-    spec = _plain(resource.spec)
-    if kind.name in _K8S_SECRET_TYPES:
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata,
-            "data": {"value": spec.get("data", "")},
-            "type": _K8S_SECRET_TYPES[kind.name],
-        }
-    manifest: dict[str, Any] = {"apiVersion": _K8S_GROUP, "kind": resource.kind}
-    if kind.scope == "mesh" and not kind.wrapped:
-        manifest["mesh"] = resource.mesh
-    manifest |= {"metadata": metadata, "spec": spec}
-    if kind.status_type is not None and resource.status is not None:
-        manifest["status"] = _plain(resource.status)
-    return manifest
 
 
 # --- what the log holds ------------------------------------------------------------------

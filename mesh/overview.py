@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
-import msgspec
-
-from mesh.codec import rfc3339
+from mesh.jsonform import plain, rfc3339
 from mesh.reader import Reader
 from mesh.registry import KINDS
 from mesh.resource import Resource
@@ -45,14 +43,10 @@ def to_overview(resource: Resource, insight: Resource | None) -> dict[str, Any]:
     document["modificationTime"] = rfc3339(resource.modified_ms)
     if resource.labels:
         document["labels"] = {key: resource.labels[key] for key in sorted(resource.labels)}
-    document[_member(resource.kind)] = _plain(resource.spec)
+    document[_member(resource.kind)] = plain(resource.spec)
     if insight is not None:
-        document[_member(kind.has_insight)] = _plain(insight.spec)
+        document[_member(kind.has_insight)] = plain(insight.spec)
     return document
-
-
-def _plain(value: Any) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _member(kind: str) -> str:

@@ -13,7 +13,6 @@ from mesh.codec import (
     decode,
     decode_value,
     encode_value,
-    rfc3339,
     to_document,
     to_kubernetes,
     unknown_fields,
@@ -219,40 +218,6 @@ def test_head_of_a_document() -> None:
 def trust() -> dict[str, Any]:
     bundle = {"type": "Pem", "pem": {"value": "x"}}
     return {"type": "MeshTrust", "name": "t", "spec": {"trustDomain": "d", "caBundles": [bundle]}}
-
-
-@pytest.mark.parametrize(
-    ("time_ms", "text"),
-    [
-        (0, "0001-01-01T00:00:00Z"),
-        (1, "1970-01-01T00:00:00.001Z"),
-        (1_500, "1970-01-01T00:00:01.5Z"),
-        (1_700_000_000_000, "2023-11-14T22:13:20Z"),
-    ],
-)
-def test_times_are_written_as_go_writes_them(time_ms: int, text: str) -> None:
-    assert rfc3339(time_ms) == text
-
-
-def test_kubernetes_manifests_of_people() -> None:
-    manifest = {
-        "apiVersion": "kuma.io/v1alpha1",
-        "kind": "MeshTimeout",
-        "metadata": {"name": "t", "namespace": "kuma-system", "labels": {"kuma.io/mesh": "m"}},
-        "spec": {"to": [{"targetRef": {"kind": "Mesh"}, "default": {"idleTimeout": "1s"}}]},
-    }
-    resource = decode(manifest)
-    assert resource.key == ResourceKey("MeshTimeout", "m", "t")
-    assert resource.labels["k8s.kuma.io/namespace"] == "kuma-system"
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "s", "labels": {"kuma.io/mesh": "m"}},
-        "type": "system.kuma.io/secret",
-        "data": {"value": "eA=="},
-    }
-    assert decode(secret).spec.data == "eA=="
-    assert decode({**secret, "type": "system.kuma.io/global-secret"}).kind == "GlobalSecret"
 
 
 def test_unreadable_stored_values_say_so() -> None:
