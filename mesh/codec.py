@@ -21,7 +21,7 @@ from mesh import naming, structural
 from mesh.errors import FieldError, Invalid, Undecodable
 from mesh.jsonform import plain, rfc3339
 from mesh.kinds.base import Kind
-from mesh.limits import DOCUMENT_BYTES_MAX
+from mesh.limits import DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX
 from mesh.manifests import DEFAULT_MESH, SECRET_TYPES, from_kubernetes, to_kubernetes
 from mesh.registry import KINDS
 from mesh.resource import Resource, ResourceKey
@@ -102,7 +102,18 @@ def _to_json(document: Mapping[str, Any]) -> bytes:
         raise Undecodable(f"the document cannot be represented as JSON: {error}") from None
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise Undecodable(f"the document has {len(raw)} bytes; at most {DOCUMENT_BYTES_MAX} are accepted")
+    may_be_deep = raw.count(b"{") + raw.count(b"[") > DOCUMENT_DEPTH_MAX
+    if may_be_deep and _deeper_than(_decode(raw), DOCUMENT_DEPTH_MAX):
+        raise Undecodable(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels")
     return raw
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels == 0 or any(_deeper_than(item, levels - 1) for item in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+    return False
 
 
 def _kind_of(document: Mapping[str, Any], kind: str | None) -> Kind:

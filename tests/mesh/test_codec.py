@@ -168,12 +168,24 @@ def test_what_is_no_resource_is_refused(document: Any, text: str) -> None:
         decode(document)
 
 
-def test_deeply_nested_documents_are_refused_not_fatal() -> None:
+@pytest.mark.parametrize("levels", [70, 500, 100_000])
+def test_deeply_nested_documents_are_refused(levels: int) -> None:
     nested: Any = "x"
-    for _ in range(100_000):
+    for _ in range(levels):
         nested = [nested]
-    with pytest.raises(BadRequest):
-        decode({"type": "Mesh", "name": "m", "skipCreatingInitialPolicies": nested})
+    with pytest.raises(BadRequest, match="nests deeper than 64 levels|cannot be represented"):
+        decode({"type": "DataplaneInsight", "name": "m", "metadata": {"a": nested}})
+
+
+def test_wide_documents_are_not_deep() -> None:
+    inbound = [{"port": n, "tags": {"kuma.io/service": "a"}} for n in range(1, 200)]
+    document = {"type": "Dataplane", "name": "a", "networking": {"inbound": inbound}}
+    assert len(decode(document).spec.networking.inbound) == 199
+
+
+def test_large_documents_are_refused() -> None:
+    with pytest.raises(Undecodable, match="bytes; at most"):
+        decode({"type": "Secret", "name": "a", "data": "x" * (4 * 1024 * 1024)})
 
 
 def test_null_means_absent() -> None:
