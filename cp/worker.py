@@ -23,9 +23,12 @@ from cp.limits import STOP_TIMEOUT_S
 from cp.live import LiveView
 from cp.metrics import Metrics
 from cp.ports import Unusable
+from cp.proxies import Proxies
 from cp.resources import Resources
+from cp.streams import Connections
 from cp.tls import server_context
 from raftstore.port import Store
+from xds.config.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,10 @@ class Worker:
         self.metrics = Metrics()
         self.live = LiveView(store, self.metrics)
         self.resources = Resources(store, self.live, config, self.metrics)
+        self.connections = Connections()
+        self.context = Context(
+            config, store, self.live, self.resources, self.metrics, connections=self.connections
+        )
         self.ports: dict[str, int] = {}
         self._shared_ports = shared_ports
         self._stops: list[Callable[[], Awaitable[object]]] = []
@@ -55,6 +62,8 @@ class Worker:
             log.info("waiting for the store's feed")
         log.info("the view stands at index %d with %d resources", self.live.index, len(self.live.view))
         await self._serve_api(unix_socket)
+        if self.config.mode == "zone":
+            await self._serve_proxies()
         if self.number == 0:
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
@@ -75,9 +84,8 @@ class Worker:
     # --- services -------------------------------------------------------------------------
 
     async def _serve_api(self, unix_socket: str) -> None:
-        context = Context(self.config, self.store, self.live, self.resources, self.metrics)
         runner = web.AppRunner(
-            create_app(context), access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=2.0
+            create_app(self.context), access_log=None, keepalive_timeout=IDLE_S, shutdown_timeout=2.0
         )
         await runner.setup()
         self._stops.append(runner.cleanup)
@@ -93,9 +101,37 @@ class Worker:
         if unix_socket:
             await web.UnixSite(runner, unix_socket).start()
 
+    async def _serve_proxies(self) -> None:
+        """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
+        source = Source(self.live.view, later=asyncio.get_running_loop().call_soon)
+        unsubscribe = self.live.subscribe(lambda view, changes, _: source.advance(view, changes))
+        proxies = Proxies(
+            self.config,
+            self.store,
+            self.live,
+            self.resources,
+            source,
+            self.connections,
+            self.context.instance,
+        )
+        server = self.config.dp_server
+        opened = self._open(server.interface, server.port, "dpServer.port")
+        await proxies.start(opened)
+
+        async def stop() -> None:
+            await proxies.stop()
+            unsubscribe()
+
+        self._stops.append(stop)
+
     async def _listen(
         self, runner: web.AppRunner, host: str, port: int, setting: str, tls: ssl.SSLContext | None = None
     ) -> None:
+        opened = self._open(host, port, setting)
+        await web.SockSite(runner, opened, ssl_context=tls, backlog=BACKLOG).start()
+
+    def _open(self, host: str, port: int, setting: str) -> socket.socket:
+        """A listening socket. Raises Unusable, naming the setting."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             opened = socket.create_server(
@@ -103,9 +139,10 @@ class Worker:
             )
         except OSError as error:
             raise Unusable(f"{host}:{port} ({setting}): {error.strerror or error}") from error
-        await web.SockSite(runner, opened, ssl_context=tls, backlog=BACKLOG).start()
+        opened.setblocking(False)
         self.ports[setting] = opened.getsockname()[1]
         log.info("listening on %s:%d (%s)", host, self.ports[setting], setting)
+        return opened
 
     def _spawn(self, work: Awaitable[None], name: str) -> None:
         async def guarded() -> None:

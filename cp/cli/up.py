@@ -80,8 +80,7 @@ async def _start(mesh: LocalMesh, api: Api) -> None:
     await until("all replicas are ready", all_ready)
     print(f"{await api.leader([replica.api for replica in mesh.replicas])} leads", flush=True)
     for service in mesh.services:
-        await service.process.start()
-        await service.proxy.start()
+        await mesh.start_service(service, api)
         print(
             f"{service.name:14} pid {service.process.pid}, its Envoy at 127.0.0.1:{service.inbound}",
             flush=True,

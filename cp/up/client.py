@@ -55,6 +55,15 @@ class Api:
                 raise ApiError(response.status, await response.text())
             return await response.json() if response.content_length else None
 
+    async def dataplane_token(self, replica: str, mesh: str, name: str) -> str:
+        """A token with which that proxy, and no other, may connect."""
+        assert self._session is not None
+        body = {"mesh": mesh, "name": name, "validFor": "24h"}
+        async with self._session.post(replica + "/tokens/dataplane", json=body) as response:
+            if response.status != 200:
+                raise ApiError(response.status, await response.text())
+            return await response.text()
+
     async def ready(self, replica: str) -> bool:
         assert self._session is not None
         try:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from cp.up.client import Api
 from cp.up.processes import Process, python
 from raftstore.certs import create_ca, issue
 
@@ -48,6 +49,7 @@ class Service:
     process: Process
     proxy: Process
     inbound: int
+    token_path: Path
 
 
 def free_ports(count: int) -> list[int]:
@@ -109,6 +111,14 @@ class LocalMesh:
         services = [process for service in self.services for process in (service.process, service.proxy)]
         return [replica.process for replica in self.replicas] + services
 
+    async def start_service(self, service: Service, api: Api) -> None:
+        """Start a service and, with a token of its own, the proxy beside it."""
+        await service.process.start()
+        token = await api.dataplane_token(self.running_replicas()[0].api, MESH, service.name)
+        service.token_path.touch(mode=0o600)
+        service.token_path.write_text(token)
+        await service.proxy.start()
+
     async def stop(self) -> None:
         for process in reversed(self.processes()):
             await process.stop()
@@ -136,7 +146,6 @@ class LocalMesh:
                 "port": dp_server,
                 "tlsCertFile": str(certificates / f"{name}.pem"),
                 "tlsKeyFile": str(certificates / f"{name}.key"),
-                "authn": {"dpProxy": {"type": "none"}},
             },
             "diagnostics": {"serverPort": diagnostics},
             "monitoringAssignmentServer": {"port": mads},
@@ -179,14 +188,14 @@ class LocalMesh:
         proxy = python(
             "cp.cli", "dp", "run", "--dataplane-file", str(path), "--ca-cert-file", str(self.ca_path)
         )
+        token_path = self.directory / f"{name}.token"
         proxy += [
+            "--dataplane-token-file",
+            str(token_path),
             "--work-dir",
             str(self.directory / f"{name}-proxy"),
-            "--concurrency",
-            "1",
-            "--drain-time",
-            "2s",
         ]
+        proxy += ["--concurrency", "1", "--drain-time", "2s"]
         for replica in self.replicas:
             proxy += ["--cp-address", replica.cp]
         return Service(
@@ -194,4 +203,5 @@ class LocalMesh:
             Process(name, command, logs / f"{name}.log"),
             Process(f"{name}-proxy", proxy, logs / f"{name}-proxy.log"),
             inbound,
+            token_path,
         )

@@ -63,14 +63,14 @@ class Story:
     async def run(self) -> None:
         await self._traffic_flows()
         await self._move_traffic("v2", through=await self._a_follower())
-        victim, moved = await self._kill_the_leader_below_a_proxy()
+        victim, resent = await self._kill_the_leader_below_a_proxy()
         survivor = await self._a_follower()
         index = await self._move_traffic("v1", through=survivor)
         await self._bring_back(victim, index)
         if self._traffic.tally.failed:
             raise StoryFailed(self._failures())
         self._say(f"no request failed: {self._traffic.tally.ok} ok, 0 failed")
-        self._say(f"resources re-sent to the {moved} proxies that moved: 0")
+        self._say(f"resources re-sent to {len(resent)} proxies that moved: {sum(resent.values())}")
 
     async def _traffic_flows(self) -> None:
         async def both_versions() -> bool:
@@ -105,8 +105,11 @@ class Story:
         )
         return index
 
-    async def _kill_the_leader_below_a_proxy(self) -> tuple[Replica, int]:
-        """Leadership goes to the replica that serves `web`, so that a proxy has to move."""
+    async def _kill_the_leader_below_a_proxy(self) -> tuple[Replica, dict[str, int]]:
+        """Leadership goes to the replica that serves `web`, so that a proxy has to move.
+
+        Returns the replica, and for each proxy that moved the number of resources it was re-sent.
+        """
         serving = await self._serving("default.web")
         if await self._leader() != serving.name:
             await self._api.post(serving.api, "/cluster/transfer-leader", {"to": serving.name})
@@ -115,7 +118,8 @@ class Story:
             return await self._leader() == serving.name
 
         await until(f"{serving.name} leads", leads)
-        moving = sorted(stream["proxy"] for stream in await self._api.get(serving.api, "/xds/streams"))
+        streams = await self._api.get(serving.api, "/xds/streams")
+        moving = {str(stream["proxy"]): int(stream["subscribedTypes"]) for stream in streams}
         await serving.process.kill()
         self._say(f"killed the leader {serving.name} with kill -9; it served {', '.join(moving)}")
         started = time.monotonic()
@@ -126,15 +130,15 @@ class Story:
 
         await until("a new leader", new_leader)
         self._say(f"{await self._leader()} leads after {(time.monotonic() - started) * 1e3:.0f} ms")
-        for proxy in moving:
-            await self._moved_without_resending(proxy)
-        return serving, len(moving)
+        return serving, {proxy: await self._moved(proxy, types) for proxy, types in moving.items()}
 
-    async def _moved_without_resending(self, proxy: str) -> None:
+    async def _moved(self, proxy: str, types: int) -> int:
+        """Wait until the proxy subscribes elsewhere to all its types; what it was re-sent, which must be none."""
+
         async def connected() -> bool:
             self._no_failures()
             stream = await self._stream(proxy)
-            return stream is not None and stream["subscribedTypes"] >= 2
+            return stream is not None and stream["subscribedTypes"] == types
 
         await until(f"{proxy} is connected to another replica", connected)
         stream = await self._stream(proxy)
@@ -145,6 +149,7 @@ class Story:
             f"{proxy} moved to another replica with {stream['resourcesKnown']} resources and was re-sent "
             f"{stream['resourcesSent']}"
         )
+        return int(stream["resourcesSent"])
 
     async def _bring_back(self, replica: Replica, index: int) -> None:
         await replica.process.start()

@@ -31,8 +31,7 @@ async def running(mesh: LocalMesh, api: Api) -> AsyncIterator[LocalMesh]:
         await replica.process.start()
     await ready(api, mesh.replicas)
     for service in mesh.services:
-        await service.process.start()
-        await service.proxy.start()
+        await mesh.start_service(service, api)
     async with Traffic(mesh.url, workers=1) as probe:
 
         async def both() -> bool:
