@@ -103,9 +103,16 @@ def _to_json(document: Mapping[str, Any]) -> bytes:
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise Undecodable(f"the document has {len(raw)} bytes; at most {DOCUMENT_BYTES_MAX} are accepted")
     may_be_deep = raw.count(b"{") + raw.count(b"[") > DOCUMENT_DEPTH_MAX
-    if may_be_deep and _deeper_than(_decode(raw), DOCUMENT_DEPTH_MAX):
+    if may_be_deep and _is_deep(raw):
         raise Undecodable(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels")
     return raw
+
+
+def _is_deep(raw: bytes) -> bool:
+    try:
+        return _deeper_than(_decode(raw), DOCUMENT_DEPTH_MAX)
+    except RecursionError:
+        return True
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
