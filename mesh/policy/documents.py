@@ -197,11 +197,11 @@ def outbound_policies_document(reader: Reader, dataplane: Resource, destination:
     return {"policies": policies}
 
 
-def route_policies_document(reader: Reader, dataplane: Resource, route: str) -> Json:
-    """Confs that policies have for one route, given by its KRI."""
+def route_policies_document(reader: Reader, dataplane: Resource, destination: str, route: str) -> Json:
+    """Confs that policies have for one route, given by its KRI, of an outbound, given by its own."""
     policies = []
     for kind, rules in _outbound_kinds(reader, dataplane):
-        rule = rules.conf_for(route)
+        rule = rules.conf_for_route(route, destination, destination.rpartition("_")[2])
         if rule is not None and kind.name not in ROUTE_KINDS:
             confs = list(rule.confs)
             policies.append({"kind": kind.name, "conf": confs, "origins": _kris(rule.origins)})

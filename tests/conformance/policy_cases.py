@@ -74,11 +74,11 @@ class Store:
 
 def load(path: Path) -> list[Resource]:
     """The resources of a YAML file, without validation or computed labels."""
-    documents = (document for document in yaml.safe_load_all(_trimmed(path.read_text())) if document)
+    documents = (document for document in yaml.safe_load_all(trimmed(path.read_text())) if document)
     return [resource(document) for document in documents]
 
 
-def _trimmed(text: str) -> str:
+def trimmed(text: str) -> str:
     """Without white space at the end of each document, which upstream's loader cuts off, too."""
     return "\n---\n".join(part.strip() for part in f"\n{text}".split("\n---"))
 
@@ -159,9 +159,9 @@ class Score:
         else:
             self.failures.append(f"{case}\n" + "\n".join(differences(got, wanted)))
 
-    def skip(self, kind: str) -> None:
-        """Count a case that needs a legacy kind."""
-        self.outside[kind] = self.outside.get(kind, 0) + 1
+    def skip(self, reason: str) -> None:
+        """Count a case that needs a legacy kind or another platform."""
+        self.outside[reason] = self.outside.get(reason, 0) + 1
 
     def finish(self) -> None:
         """Print the result and fail when a case did."""

@@ -70,6 +70,9 @@ def test_kind_dataplane() -> None:
         if not proxy_file.exists() or not policies_file.exists():
             continue  # the inputs of some goldens are not part of the published half
         mode = golden.name.removesuffix(".golden.yaml")
+        if "k8s" in mode:
+            score.skip("Kubernetes")
+            continue
         dataplane, policies = place(load(proxy_file)[0], load(policies_file), mode)
         _, found = select(dataplane, policies)
         wanted = golden_policies(yaml.safe_load(golden.read_text()))

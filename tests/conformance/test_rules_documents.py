@@ -62,8 +62,8 @@ def _policies(store: Store, path: str) -> dict[str, Any]:
             return documents.inbound_policies_document(store, dataplane, inbound.rpartition("_")[2])
         case ["_outbounds", outbound, "_policies"]:
             return documents.outbound_policies_document(store, dataplane, outbound)
-        case ["_outbounds", _, "_routes", route, "_policies"]:
-            return documents.route_policies_document(store, dataplane, route)
+        case ["_outbounds", outbound, "_routes", route, "_policies"]:
+            return documents.route_policies_document(store, dataplane, outbound, route)
         case other:
             raise AssertionError(f"unknown path {other}")
 

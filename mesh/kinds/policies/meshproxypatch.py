@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+import yaml
 
 from mesh.errors import FieldError
 from mesh.kinds.base import POLICY_KDS, Kind, Model, Tags
@@ -147,6 +148,8 @@ def _modification(change: Modification, path: str) -> Errors:
 
 
 def _mod(mod: AnyMod, sort: str, path: str) -> Errors:
+    if mod.value is not None and (fault := _value_fault(mod.value)):
+        yield FieldError(f"{path}.value", f"native Envoy resource is not valid: {fault}")
     if mod.operation.startswith("Add"):
         yield from _addition(mod, path)
     elif mod.operation == "Remove":
@@ -154,6 +157,15 @@ def _mod(mod: AnyMod, sort: str, path: str) -> Errors:
             yield FieldError(f"{path}.value", checks.NOT_DEFINED)
     else:
         yield from _patch(mod, sort, path)
+
+
+def _value_fault(value: str) -> str:
+    """What keeps a value from being an object.  Whether Envoy knows its fields is decided where it is applied."""
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        return str(error).partition("\n")[0]
+    return "" if isinstance(parsed, dict) else "it has to be an object, in YAML or JSON"
 
 
 def _addition(mod: AnyMod, path: str) -> Errors:

@@ -116,26 +116,26 @@ AFTER = "must be defined. You need to pick a filter after which this one will be
         ),
         ("{cluster: {operation: Add}}", ".cluster.value", "must be defined"),
         (
-            "{cluster: {operation: Add, value: a, match: {name: b}}}",
+            "{cluster: {operation: Add, value: '{}', match: {name: b}}}",
             ".cluster.match",
             "must not be defined",
         ),
-        ("{listener: {operation: Remove, value: a}}", ".listener.value", "must not be defined"),
+        ("{listener: {operation: Remove, value: '{}'}}", ".listener.value", "must not be defined"),
         (
             "{cluster: {operation: Patch}}",
             ".cluster",
             "cluster must have exactly one defined: value, jsonPatches",
         ),
         (
-            "{cluster: {operation: Patch, value: a, jsonPatches: [{op: remove, path: /a}]}}",
+            "{cluster: {operation: Patch, value: '{}', jsonPatches: [{op: remove, path: /a}]}}",
             ".cluster",
             "cluster must have only one type defined: value, jsonPatches",
         ),
-        ("{networkFilter: {operation: AddBefore, value: a}}", ".networkFilter.match.name", BEFORE),
-        ("{httpFilter: {operation: AddAfter, value: a}}", ".httpFilter.match.name", AFTER),
-        ("{httpFilter: {operation: Patch, value: a}}", ".httpFilter.match.name", "must be defined"),
+        ("{networkFilter: {operation: AddBefore, value: '{}'}}", ".networkFilter.match.name", BEFORE),
+        ("{httpFilter: {operation: AddAfter, value: '{}'}}", ".httpFilter.match.name", AFTER),
+        ("{httpFilter: {operation: Patch, value: '{}'}}", ".httpFilter.match.name", "must be defined"),
         (
-            "{virtualHost: {operation: Add, match: {name: a}, value: b}}",
+            "{virtualHost: {operation: Add, match: {name: a}, value: '{}'}}",
             ".virtualHost.match.name",
             "must not be defined",
         ),
@@ -146,6 +146,16 @@ def test_invalid_patches(change: str, field: str, reason: str) -> None:
 
 
 ADDS, MOVES = '"op" is one of ["add", "replace"]', '"op" is one of ["move", "copy"]'
+
+
+@pytest.mark.parametrize("value", ["a", "[]", "{", "a: b: c", ""])
+def test_a_value_is_an_object(value: str) -> None:
+    ((field, reason),) = faults(
+        "MeshProxyPatch",
+        {"default": {"appendModifications": [{"cluster": {"operation": "Add", "value": value}}]}},
+    )
+    assert field == "spec.default.appendModifications[0].cluster.value"
+    assert reason.startswith("native Envoy resource is not valid: ")
 
 
 @pytest.mark.parametrize(
