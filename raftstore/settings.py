@@ -70,6 +70,8 @@ class StoreConfig:
             raise BadConfig(
                 "tls_dir: replicas speak mutual TLS; make a CA and certificates with `raftmesh cert`"
             )
+        if self.recover_from_peers and not self.others():
+            raise BadConfig("recover_from_peers: there are no peers to recover from")
         try:
             self.raft()
         except ValueError as error:

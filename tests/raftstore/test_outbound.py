@@ -1,0 +1,69 @@
+"""Messages to a slow peer wait as pointers and leave as its window allows."""
+
+from __future__ import annotations
+
+from raftstore import limits
+from raftstore.guard_messages import Message
+from raftstore.outbound import Outbound
+
+
+class Wire:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, object]] = []
+        self.backlog: dict[str, int] = {}
+        self.away: set[str] = set()
+
+    def send(self, peer: str, value: object) -> bool:
+        if peer in self.away:
+            return False
+        self.sent.append((peer, value))
+        return True
+
+    def backlog_bytes(self, peer: str) -> int:
+        return self.backlog.get(peer, 0)
+
+
+def append(number: int, size: int = 10) -> Message:
+    return {"type": "append_entries", "q": number, "entries": [(b"x" * size, number, 1)]}
+
+
+def test_order_is_kept_per_peer() -> None:
+    wire = Wire()
+    outbound = Outbound(wire)
+    for number in range(5):
+        outbound.put("a", append(number))
+        outbound.put("b", append(number))
+    outbound.pump()
+    for peer in "ab":
+        assert [m["q"] for p, m in wire.sent if p == peer] == [0, 1, 2, 3, 4]  # type: ignore[index]
+
+
+def test_a_slow_peer_holds_up_itself_alone() -> None:
+    wire = Wire()
+    outbound = Outbound(wire)
+    half = limits.PEER_WINDOW_BYTES // 2
+    for number in range(6):
+        outbound.put("slow", append(number, half))
+    outbound.put("fast", append(0))
+    outbound.pump()
+    assert outbound.waiting("slow") == 4 and outbound.waiting("fast") == 0
+    wire.backlog["slow"] = limits.PEER_WINDOW_BYTES
+    outbound.pump()
+    assert outbound.waiting("slow") == 4
+    wire.backlog["slow"] = 0
+    outbound.pump()
+    outbound.pump()
+    assert [m["q"] for p, m in wire.sent if p == "slow"] == list(range(6))  # type: ignore[index]
+
+
+def test_what_waits_for_a_peer_that_left_is_dropped() -> None:
+    wire = Wire()
+    outbound = Outbound(wire)
+    outbound.put("a", append(1))
+    outbound.drop("a")
+    outbound.pump()
+    wire.away.add("b")
+    outbound.put("b", append(1))
+    outbound.put("b", append(2))
+    outbound.pump()
+    assert wire.sent == [] and outbound.waiting("b") == 0

@@ -1,0 +1,35 @@
+"""Waiting for an index to be applied."""
+
+from __future__ import annotations
+
+from raftstore.waits import AppliedWaits
+
+
+def test_each_is_told_once_when_its_index_is_applied() -> None:
+    waits, told = AppliedWaits(), []
+    for index in (5, 3, 4):
+        waits.add(index, 10.0, lambda ok, index=index: told.append((index, ok)))
+    waits.applied(2)
+    assert told == []
+    waits.applied(4)
+    assert told == [(3, True), (4, True)]
+    waits.applied(9)
+    waits.tick(99.0)
+    assert told == [(3, True), (4, True), (5, True)] and len(waits) == 0
+
+
+def test_what_is_applied_already_is_told_at_once() -> None:
+    waits, told = AppliedWaits(), []
+    waits.applied(7)
+    waits.add(7, 1.0, told.append)
+    assert told == [True]
+
+
+def test_a_deadline_ends_the_waiting() -> None:
+    waits, told = AppliedWaits(), []
+    waits.add(5, 1.0, told.append)
+    waits.tick(0.9)
+    assert told == []
+    waits.tick(1.0)
+    waits.applied(5)
+    assert told == [False]
