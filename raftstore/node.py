@@ -263,6 +263,7 @@ class Node:
 
     def durable(self) -> None:
         """The journal's durable_lsn has risen; a tick should follow, which may commit."""
+        self.read_only_reason = ""
         self.guard.durable()
 
     def peer_up(self, peer: str) -> None:
@@ -290,8 +291,7 @@ class Node:
         if refusal:
             on_done(ProposeResult(Fate.REFUSED, reason=refusal))
             return
-        index = self._core.append(command)
-        self._proposals[index] = _Proposal(self.term, on_done)
+        self._await(self._core.append(command), on_done)
 
     def read_index(self, on_done: OnRead) -> None:
         """Any role. on_done(index): state applied up to it is linearizable; on_done(None): ask again."""
@@ -354,8 +354,11 @@ class Node:
         if refusal:
             on_done(ProposeResult(Fate.REFUSED, reason=refusal))
             return
-        index = self._core.change(Change.of(op, node_id, self._core.voters))
+        self._await(self._core.change(Change.of(op, node_id, self._core.voters)), on_done)
+
+    def _await(self, index: int, on_done: OnDone) -> None:
         self._proposals[index] = _Proposal(self.term, on_done)
+        self._leader_until = self._clock()
 
     def _change_refusal(self, op: str, node_id: str) -> str:
         """Single-server changes are safe one at a time, after an entry of the own term (thesis 4.1;
