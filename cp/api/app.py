@@ -12,7 +12,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from cp.api import cluster, crud, lists, meta, past, streams, tokens, transactions
+from cp.api import cluster, crud, inspect, lists, meta, overviews, past, streams, tokens, transactions
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.failures import to_response
@@ -27,6 +27,10 @@ SUBJECTS = (
     past.routes,
     transactions.routes,
     tokens.routes,
+    inspect.routes,
+    overviews.routes,
+    inspect.routes,
+    overviews.routes,
     lists.routes,
     crud.routes,
 )

@@ -66,19 +66,22 @@ class _Lists:
             {
                 "total": len(found),
                 "items": [to_document(resource) for resource in page],
-                "next": self._next(request, offset + size) if offset + size < len(found) else None,
+                "next": next_page(request, self._context, offset + size, len(found)),
             }
         )
 
-    def _next(self, request: web.Request, offset: int) -> str:
-        """The absolute URL of the next page, as the client reached us unless told otherwise."""
-        root = self._context.config.api_server.root_url
-        url = URL(root).with_path(request.path) if root else request.url
-        query = {name: value for name, value in request.query.items() if name not in ("offset", "size")}
-        query = {"offset": str(offset)} | query
-        if "size" in request.query:
-            query["size"] = request.query["size"]
-        return str(url.with_query(query))
+
+def next_page(request: web.Request, context: Context, offset: int, total: int) -> str | None:
+    """The absolute URL of the page at `offset`, as the client reached us unless told otherwise."""
+    if offset >= total:
+        return None
+    root = context.config.api_server.root_url
+    url = URL(root).with_path(request.path) if root else request.url
+    query = {name: value for name, value in request.query.items() if name not in ("offset", "size")}
+    query = {"offset": str(offset)} | query
+    if "size" in request.query:
+        query["size"] = request.query["size"]
+    return str(url.with_query(query))
 
 
 def expect_kind_of_any_scope(plural: str, path: str) -> Kind:
