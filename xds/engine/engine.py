@@ -33,7 +33,7 @@ from mesh.resource import Resource, ResourceKey
 from xds.engine import limits
 from xds.engine.derivation import Derivation, IndexKey, Key, Query
 from xds.engine.errors import Cycle, DerivationFailed, EngineBusy
-from xds.engine.node import WAITING, Node, Reads, State
+from xds.engine.node import Node, Reads, State
 from xds.engine.wave import Wave
 
 P = ParamSpec("P")
@@ -75,8 +75,8 @@ class Engine:
 
     @property
     def pending(self) -> bool:
-        """True while a wave is not finished."""
-        return bool(self._wave)
+        """True while a wave is not finished, or changed results are not reported."""
+        return bool(self._changed_roots) or bool(self._wave)
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -92,7 +92,7 @@ class Engine:
         result: R = _outcome(node)
         return result
 
-    def watch(self, query: Query, *, urgent: bool = False) -> None:
+    def watch(self, query: Query) -> None:
         """Keep a result up to date, and name it in `advance` and `step` when it changes.
 
         Watches are counted. The result is made by the next `step` or `get`, and its first value
@@ -100,7 +100,6 @@ class Engine:
         """
         node = self._node(query)
         node.roots += 1
-        node.urgent = node.urgent or urgent
         if node.state is State.NEW:
             self._wave.push(node)
 
@@ -114,15 +113,6 @@ class Engine:
             self._changed_roots.pop(query, None)
         if not node.needed:
             self._orphans[node] = None
-
-    def prefer(self, queries: Iterable[Query]) -> None:
-        """Run these results before others of their height until they have run once."""
-        for query in queries:
-            node = self._nodes.get(query)
-            if node is not None:
-                node.urgent = True
-                if node.state in WAITING:
-                    self._wave.push(node)
 
     def reads_of(self, query: Query) -> Reads:
         """What the last run of a result read. Raises KeyError if there is no such result."""
@@ -141,8 +131,8 @@ class Engine:
         for index_key in changes.index_keys:
             self._invalidate(self._by_index.get(index_key))
 
-    def step(self, budget: int) -> set[Query]:
-        """Run up to `budget` waiting derivations; the watched results that changed so far.
+    def step(self, budget: int) -> tuple[Query, ...]:
+        """Run up to `budget` waiting derivations; the watched results that changed, in that order.
 
         Each change of a watched result is reported once. `pending` tells if more waits.
         """
@@ -155,16 +145,16 @@ class Engine:
             self._collect()
         if not self._wave:
             self._settled.clear()
-        changed = set(self._changed_roots)
+        changed = tuple(self._changed_roots)
         self._changed_roots.clear()
         return changed
 
     def advance(self, view: Reader, changes: Changes) -> set[Query]:
         """Move to a newer view and finish the wave; the watched results whose value changed."""
         self.begin(view, changes)
-        changed = self.step(limits.ADVANCE_SLICE)
+        changed = set(self.step(limits.ADVANCE_SLICE))
         while self.pending:
-            changed |= self.step(limits.ADVANCE_SLICE)
+            changed.update(self.step(limits.ADVANCE_SLICE))
         return changed
 
     # -- the graph -------------------------------------------------------------------------
@@ -206,7 +196,6 @@ class Engine:
         value, failure = self._attempt(node)
         self._running -= 1
         node.state = State.CLEAN
-        node.urgent = False
         self._rewire(node, *before)
         if not first and node.outcome_equals(value, failure):
             return

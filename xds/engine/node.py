@@ -48,7 +48,6 @@ class Node:
         "query",
         "roots",
         "state",
-        "urgent",
         "uses",
         "value",
     )
@@ -65,7 +64,6 @@ class Node:
         self.uses: dict[Node, None] = {}
         self.dependents: dict[Node, None] = {}
         self.roots = 0
-        self.urgent = False
 
     @property
     def needed(self) -> bool:

@@ -76,7 +76,7 @@ def test_incremental_equals_full(
         engine.begin(view, changes)
         if asked is not None:
             assert answer(engine, asked) == answer(Engine(view), asked)
-        reported |= engine.step(budget)
+        reported.update(engine.step(budget))
         if engine.pending:
             continue
         fresh = {query: answer(Engine(view), query) for query in ROOTS}

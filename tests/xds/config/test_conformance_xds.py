@@ -1,0 +1,195 @@
+"""The `xds` conformance suite, in process: what Kuma 2.14 sends to a sidecar, resource by resource.
+
+The cases are data of the Kuma project, found through RAFTMESH_CONFORMANCE. Normalised is only what the
+description of the suite names: addresses, statistics prefixes, and the operations of a diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh_service, node, rendered, view_of
+from xds.config.identity import Identity, IdentityHandle, authority_secret, certificate_secret
+from xds.config.source import Source
+from xds.types import Encoded
+
+ROOT = Path(__file__).resolve().parents[3]
+CASES = Path(os.environ.get("RAFTMESH_CONFORMANCE", ROOT / "../shared/conformance/cases")).resolve() / "xds"
+MESH, ZONE = "envoyconfig", "kuma-3"
+FLOOR = 10
+
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance cases at {CASES}")
+
+FEATURES = [
+    "feature-tcp-accesslog-via-named-pipe",
+    "feature-otel-via-kuma-dp",
+    "feature-strict-inbound-ports",
+    "feature-reuse-port",
+    "feature-embedded-dns",
+    "feature-transparent-proxy-in-dataplane-metadata",
+]
+METADATA = {
+    "features": FEATURES,
+    "ipv6Enabled": False,
+    "workdir": "/tmp",
+    "dataplane.admin.address": "127.0.0.1",
+    "dataplane.admin.port": "9901",
+    "dataplane.readinessReporter.port": "9902",
+}
+
+
+class FixedSecrets:
+    """Secrets with the contents that the goldens show."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def secrets(self) -> dict[str, Encoded]:
+        own, ca = self._identity.identity_secret, self._identity.ca_secret
+        return {own: certificate_secret(own, b"CERT", b"KEY"), ca: authority_secret(ca, b"CA")}
+
+    def close(self) -> None:
+        return None
+
+
+class FixedIdentities:
+    def open(self, identity: Identity, on_change: Any) -> IdentityHandle:
+        return FixedSecrets(identity)
+
+
+def base() -> list[dict[str, Any]]:
+    allow = {"type": "MeshTrafficPermission", "mesh": MESH, "name": "allow-all-envoyconfig"}
+    allow["spec"] = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}  # type: ignore[assignment]
+    server_tags = {"kuma.io/protocol": "http", "version": "v1", "instance": "1", "team": "server-owners"}
+    return [
+        {
+            "type": "Mesh",
+            "name": MESH,
+            "mtls": MTLS,
+            "meshServices": {"mode": "Exclusive"},
+            "skipCreatingInitialPolicies": ["*"],
+        },
+        allow,
+        dataplane("demo-client", 3000, mesh=MESH, tags={"team": "client-owners"}, networking=TRANSPARENT),
+        dataplane(
+            "test-server",
+            80,
+            mesh=MESH,
+            service_port=8080,
+            tags=server_tags,
+            address="192.168.0.2",
+            networking=TRANSPARENT,
+        ),
+        mesh_service("demo-client", 3000, "tcp", mesh=MESH, vip="241.0.0.1"),
+        mesh_service("test-server", 80, "http", mesh=MESH, vip="241.0.0.2"),
+    ]
+
+
+def config(documents: list[dict[str, Any]], name: str, *, shadow: bool) -> dict[str, Any]:
+    source = Source(view_of(documents, ZONE), identities=FixedIdentities(), shadow=shadow)
+    stream = source.connect(node(name, mesh=MESH, **METADATA), lambda deltas: None)
+    assert not source.failures
+    return normalised(rendered(stream.snapshot()))
+
+
+# --- normalisation -------------------------------------------------------------------------------
+
+_IP = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
+
+
+def normalised(value: Any) -> Any:
+    result = json.loads(_IP.sub("IP_REDACTED", json.dumps(_plain(value))))
+    for resources in result.values():
+        for name in [name for name in resources if "dynamicconfig" in name]:
+            del resources[name]
+        for name in ("kuma:envoy:admin", "kuma:readiness"):
+            if name in resources:
+                _redact_admin(resources[name])
+    return {key: resources for key, resources in result.items() if resources}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        found = {key: _plain(item) for key, item in value.items() if key != "dnsLookupFamily"}
+        if "statPrefix" in found:
+            found["statPrefix"] = "STAT_PREFIX_REDACTED"
+        if isinstance(found.get("address"), str) and ":" in found["address"]:
+            found["address"] = "IP_REDACTED"
+        return found
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _redact_admin(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "address" and isinstance(item, dict):
+                value[key] = {"socketAddress": {"address": "ADMIN_REDACTED", "portValue": 0}}
+            else:
+                _redact_admin(item)
+    elif isinstance(value, list):
+        for item in value:
+            _redact_admin(item)
+
+
+# --- cases ---------------------------------------------------------------------------------------
+
+
+def cases() -> Iterator[tuple[Path, str, Path]]:
+    """(input, dataplane, golden) of each case."""
+    for found in sorted(CASES.rglob("*.input.yaml")):
+        stem = found.name.removesuffix(".input.yaml")
+        for golden in sorted(found.parent.glob(f"{stem}.*.golden.json")):
+            yield found, golden.name.removeprefix(f"{stem}.").removesuffix(".golden.json"), golden
+
+
+def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
+    """Where two JSON values differ."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for key in sorted({*expected, *actual}):
+            if key not in actual:
+                yield f"- {path}/{key} {json.dumps(expected[key])[:200]}"
+            elif key not in expected:
+                yield f"+ {path}/{key} {json.dumps(actual[key])[:200]}"
+            else:
+                yield from differences(expected[key], actual[key], f"{path}/{key}")
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
+            yield from differences(one, other, f"{path}/{index}")
+    elif expected != actual:
+        yield f"! {path} {json.dumps(expected)[:200]} got {json.dumps(actual)[:200]}"
+
+
+def check(found: Path, name: str, golden: Path) -> list[str]:
+    """What is wrong with one case; [] when it passes."""
+    expected = json.loads(golden.read_text())["xds"]
+    documents = [*base(), *(doc for doc in yaml.safe_load_all(found.read_text()) if doc)]
+    try:
+        actual = config(documents, name, shadow=True)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+    return list(differences(expected, actual))
+
+
+def test_conformance() -> None:
+    verbose = os.environ.get("RAFTMESH_CONFORMANCE_VERBOSE", "")
+    passed = total = 0
+    for found, name, golden in cases():
+        total += 1
+        wrong = check(found, name, golden)
+        passed += not wrong
+        if verbose and verbose in str(golden):
+            print(f"{'FAIL' if wrong else 'pass'} {golden.relative_to(CASES)}")
+            for line in wrong[:12]:
+                print("    ", line)
+    print(f"xds: passed {passed} of {total}")
+    assert passed >= FLOOR

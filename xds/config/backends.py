@@ -1,0 +1,192 @@
+"""Backends: the clusters that an outbound and its routes lead to.
+
+There are two ways to name a destination: a resource (MeshService and its siblings), or the tags of
+inbounds (`kuma.io/service` and more). A route may mix them. `Backends` collects what is named, so
+that whoever emits the listener also emits what it points to (make before break needs both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mesh import naming
+from mesh.policy.destination import resolve
+from mesh.policy.meta import Meta, with_section
+from mesh.resource import SERVICE_TAG
+from xds.config import confs, endpoints, tls
+from xds.config.confs import KindConfs, Names
+from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
+from xds.config.outbound import Backend, Source, backend_cluster
+from xds.config.policies import BACKEND_KINDS
+from xds.engine import Context, Query, derivation
+from xds.types import CLUSTER, ENDPOINT
+
+
+class Item(NamedTuple):
+    """A resource of a proxy: its type, its name, and the derivation that makes it."""
+
+    type_url: str
+    name: str
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the outbounds of a client depend on.
+
+    matched: policies that select it. proxy: confs of the client as a whole that listeners carry.
+    source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
+    """
+
+    mesh: str
+    zone: str
+    matched: tuple[tuple[str, Names], ...] = ()
+    security: tls.Security | None = None
+    bind: bool = True
+    unified: bool = False
+    proxy: KindConfs = ()
+    source: Source | None = None
+    tls_conf: KindConfs = ()
+
+
+def cluster_name(facts: Destination, port: Port, profile: Profile) -> str:
+    """The cluster of one port of a destination."""
+    if profile.unified:
+        return with_section(facts.kri, port.section)
+    short = naming.short_name(facts.kind)
+    parts = (facts.mesh, facts.display_name, facts.namespace, facts.zone, short, str(port.number))
+    return "_".join(parts)
+
+
+class Backends:
+    """Resolves references to clusters, and keeps the items of what was referred to."""
+
+    def __init__(self, ctx: Context, profile: Profile, *, legacy: bool) -> None:
+        self._ctx = ctx
+        self._profile = profile
+        self._legacy = legacy
+        self._items: dict[str, tuple[Item, ...]] = {}
+
+    def items(self) -> Iterator[Item]:
+        """Clusters and assignments of all that was named, in order of the naming."""
+        for items in self._items.values():
+            yield from items
+
+    def add_port(self, facts: Destination, port: Port) -> str:
+        """The cluster of one port of a destination."""
+        name = cluster_name(facts, port, self._profile)
+        if name not in self._items:
+            self._items[name] = backend_items(self._ctx, self._profile, facts.kind, facts.name, port.number)
+        return name
+
+    def add_service(self, tags: Pairs) -> str:
+        """The cluster of the inbounds with these tags."""
+        named = dict(tags)
+        name = naming.split_cluster_name(named.get(SERVICE_TAG, ""), named)
+        if name not in self._items:
+            self._items[name] = service_backend_items(self._ctx, self._profile, name, tags)
+        return name
+
+    def add_ref(self, kri: str, ref: Mapping[str, Any]) -> str:
+        """The cluster that a backendRef in the route policy `kri` means; "" when it leads nowhere."""
+        if self._by_tags(ref):
+            return self.add_service(pairs({SERVICE_TAG: ref.get("name") or "", **(ref.get("tags") or {})}))
+        section = ref.get("sectionName") or ""
+        for target in resolve(self._ctx, _policy_meta(kri, self._profile.mesh), {**ref, "sectionName": ""}):
+            facts = destination(self._ctx, target.meta.kind, self._profile.mesh, target.meta.name)
+            port = None
+            if facts is not None:
+                port = facts.section(section) if section else facts.port(ref.get("port"))
+            if facts is not None and port is not None:
+                return self.add_port(facts, port)
+        return ""
+
+    def _by_tags(self, ref: Mapping[str, Any]) -> bool:
+        if ref["kind"] == "MeshServiceSubset":
+            return True
+        return self._legacy and ref["kind"] == "MeshService" and not ref.get("port") and not ref.get("labels")
+
+
+def _policy_meta(kri: str, mesh: str) -> Meta:
+    """Who wrote a route, as far as its references depend on it: names mean resources of its origin."""
+    if not kri:
+        return Meta("MeshHTTPRoute", mesh, "", {})
+    parsed = naming.parse_kri(kri)
+    labels = {"kuma.io/display-name": parsed.name}
+    if parsed.zone:
+        labels |= {"kuma.io/zone": parsed.zone, "kuma.io/origin": "zone"}
+    if parsed.namespace:
+        labels["k8s.kuma.io/namespace"] = parsed.namespace
+    return Meta("MeshHTTPRoute", mesh, parsed.name, labels)
+
+
+# --- destinations that are resources ---------------------------------------------------------------
+
+
+@derivation
+def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_number: int) -> tuple[Item, ...]:
+    """The cluster and the assignment of one port of a destination."""
+    facts = destination(ctx, kind, profile.mesh, name)
+    port = facts.port(port_number) if facts is not None else None
+    if facts is None or port is None:
+        return ()
+    policies = confs.to_confs(ctx, profile.mesh, profile.matched, facts.kri, port.section)
+    external = kind == "MeshExternalService"
+    backend = Backend(
+        name=cluster_name(facts, port, profile),
+        protocol=port.protocol,
+        tls=tls.upstream_tls(profile.security, facts, port) if profile.security else None,
+        http2=not external or port.protocol in ("http2", "grpc"),
+        confs=confs.only(policies, BACKEND_KINDS),
+        tls_conf=profile.tls_conf,
+    )
+    query = endpoints.assignment.query(backend.name, kind, profile.mesh, name, port_number)
+    return (
+        Item(CLUSTER, backend.name, backend_cluster.query(backend)),
+        Item(ENDPOINT, backend.name, query),
+    )
+
+
+# --- services known by tags ------------------------------------------------------------------------
+
+
+@derivation
+def service_backend_items(ctx: Context, profile: Profile, name: str, tags: Pairs) -> tuple[Item, ...]:
+    """The cluster and the assignment of the inbounds with some tags."""
+    named = dict(tags)
+    service = named.get(SERVICE_TAG, "")
+    policies = confs.service_confs(ctx, profile.mesh, profile.matched, service)
+    upstream = None
+    if profile.security is not None:
+        sni = naming.sni_of_tags(named, profile.mesh)
+        upstream = tls.service_tls(profile.security, profile.mesh, service, sni)
+    backend = Backend(
+        name=name,
+        protocol=service_protocol(ctx, profile.mesh, service),
+        tls=upstream,
+        confs=confs.only(policies, BACKEND_KINDS),
+        tls_conf=profile.tls_conf,
+    )
+    return (
+        Item(CLUSTER, name, backend_cluster.query(backend)),
+        Item(ENDPOINT, name, endpoints.service_assignment.query(name, profile.mesh, tags)),
+    )
+
+
+@derivation
+def service_protocol(ctx: Context, mesh: str, service: str) -> str:
+    """The protocol that all inbounds of a service share; requests or bytes when they differ."""
+    found = set(_protocols(ctx, mesh, service))
+    if len(found) == 1:
+        return found.pop()
+    return "http" if found and found <= {"http", "http2"} else "tcp"
+
+
+def _protocols(ctx: Context, mesh: str, service: str) -> Iterable[str]:
+    for key in ctx.lookup("dataplane_by_service", mesh, service):
+        facts = dataplane_facts(ctx, mesh, key.name)
+        for inbound in facts.inbounds if facts is not None else ():
+            if inbound.service == service:
+                yield inbound.protocol

@@ -1,0 +1,45 @@
+"""What a node says of itself, read from the metadata of its first request.
+
+The keys are those of Kuma's bootstrap. Values that are missing or not of their type count as absent:
+a proxy of another version is served, not refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xds.config.facts import Client
+from xds.source import NodeInfo
+
+DEFAULT_WORK_DIR = "/tmp"
+
+
+def client_of(node: NodeInfo, *, shadow: bool = False) -> Client:
+    """The facts of a node. shadow: derive as if shadow policies were in force."""
+    metadata = node.metadata
+    features = metadata.get("features")
+    return Client(
+        features=frozenset(str(name) for name in features)
+        if isinstance(features, list | tuple)
+        else frozenset(),
+        admin_address=_text(metadata, "dataplane.admin.address") or "127.0.0.1",
+        admin_port=_port(metadata, "dataplane.admin.port"),
+        readiness_port=_port(metadata, "dataplane.readinessReporter.port"),
+        work_dir=_text(metadata, "workdir") or DEFAULT_WORK_DIR,
+        system_ca_path=_text(metadata, "systemCaPath"),
+        ipv6=metadata.get("ipv6Enabled") is not False,
+        shadow=shadow,
+    )
+
+
+def _text(metadata: Mapping[str, Any], key: str) -> str:
+    value = metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _port(metadata: Mapping[str, Any], key: str) -> int:
+    """A port, written as a number or as text; 0 when there is none."""
+    value = metadata.get(key)
+    text = str(int(value)) if isinstance(value, int | float) else str(value or "")
+    return int(text) if text.isdecimal() and int(text) <= 65535 else 0

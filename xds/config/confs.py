@@ -1,0 +1,248 @@
+"""Confs: what the policies of each kind say of one destination or inbound, as hashable values.
+
+Selecting the policies of a proxy depends on the proxy; merging them depends on the selected names
+only. So the names are one derivation per proxy, and everything after is shared by all proxies with
+the same names. A merged conf travels as canonical JSON text: equal text stops the wave, and the text is
+part of the identity of the cluster or listener that it configures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from mesh.policy.inbound import InboundRules, from_entries, inbound_rules
+from mesh.policy.kinds import POLICY_KINDS
+from mesh.policy.outbound import OutboundRules, outbound_rules
+from mesh.policy.proxy import Proxy, item_of, proxy_of
+from mesh.policy.single import single_rule
+from mesh.policy.subset import (
+    SubsetRule,
+    Tag,
+    by_precedence,
+    contains,
+    expand_routes,
+    from_subset_rules,
+    to_subset_rules,
+)
+from mesh.policy.targetref import match_policies, ordered_policies
+from mesh.policy.typed import CONF_TYPES
+from mesh.policy.values import Item
+from mesh.resource import SERVICE_TAG
+from xds.engine import Context, derivation
+
+KINDS = tuple(kind.name for kind in POLICY_KINDS)
+
+Names = tuple[str, ...]
+KindConfs = tuple[tuple[str, str], ...]
+"""(kind, canonical JSON) in order of application, only of kinds that say something."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """Names of the policies that select a proxy, per kind; and per inbound section."""
+
+    to: tuple[tuple[str, Names], ...]
+    inbound: tuple[tuple[str, tuple[tuple[str, Names], ...]], ...]
+
+    def of_inbound(self, address: str, port: int) -> tuple[tuple[str, Names], ...]:
+        """The (kind, names) pairs of one inbound."""
+        key = f"{address}:{port}"
+        return next((found for socket, found in self.inbound if socket == key), ())
+
+
+def text_of(conf: Any) -> str:
+    """A conf as canonical JSON."""
+    return _encode(conf).decode()
+
+
+def conf_of(kind: str, confs: KindConfs) -> Any:
+    """The typed conf of a kind among `confs`, or None."""
+    for name, text in confs:
+        if name == kind:
+            return msgspec.json.decode(text, type=CONF_TYPES[kind])
+    return None
+
+
+def raw_conf(kind: str, confs: KindConfs) -> Any:
+    """As `conf_of`, but the plain JSON value: for confs that carry more than their type says."""
+    return next((msgspec.json.decode(text) for name, text in confs if name == kind), None)
+
+
+def only(confs: KindConfs, kinds: Iterable[str]) -> KindConfs:
+    """The confs of some kinds: keeps what does not matter to a resource out of its identity."""
+    return tuple(pair for pair in confs if pair[0] in kinds)
+
+
+# --- selection -----------------------------------------------------------------------------------
+
+
+@derivation
+def policies_of(ctx: Context, kind: str, mesh: str) -> tuple[Item, ...]:
+    """All policies of a kind, least important first; compared by identity, since order is content."""
+    return ordered_policies(ctx, kind, mesh)
+
+
+@derivation
+def matched_policies(ctx: Context, mesh: str, name: str, shadow: bool) -> Matched | None:
+    """Which policies select a Dataplane and its inbounds."""
+    resource = ctx.get("Dataplane", mesh, name)
+    if resource is None:
+        return None
+    return match_all(ctx, proxy_of(ctx, item_of(resource)), shadow)
+
+
+def match_all(ctx: Context, proxy: Proxy, shadow: bool) -> Matched:
+    """Which policies of any kind select a proxy and its endpoints."""
+    to: list[tuple[str, Names]] = []
+    inbound: dict[str, list[tuple[str, Names]]] = {}
+    for kind in KINDS:
+        found = match_policies(ctx, proxy, kind, policies_of(ctx, kind, proxy.meta.mesh), shadow=shadow)
+        if found.key:
+            to.append((kind, found.key))
+        for endpoint in found.by_endpoint:
+            key = f"{endpoint.address}:{endpoint.port}"
+            inbound.setdefault(key, []).append((kind, found.endpoint_key(endpoint)))
+    return Matched(tuple(to), tuple((key, tuple(found)) for key, found in inbound.items()))
+
+
+def _items(ctx: Context, kind: str, mesh: str, names: Names) -> list[Item]:
+    wanted = set(names)
+    return [item for item in policies_of(ctx, kind, mesh) if item.meta.name in wanted]
+
+
+# --- outbound ------------------------------------------------------------------------------------
+
+
+@derivation
+def to_rules(ctx: Context, kind: str, mesh: str, names: Names) -> OutboundRules:
+    """The merged `to` rules of some policies of one kind."""
+    return outbound_rules(ctx, kind, mesh, _items(ctx, kind, mesh, names))
+
+
+@derivation
+def to_conf(ctx: Context, kind: str, mesh: str, names: Names, kri: str, section: str) -> str:
+    """The conf of a kind for one port of a destination; "" when none. Routes: all confs as a list."""
+    rule = to_rules(ctx, kind, mesh, names).conf_for(kri, section)
+    if rule is None:
+        return ""
+    if kind == "MeshHTTPRoute":
+        origins = {key: source.meta.kri for key, source in rule.by_matches.items()}
+        return text_of({"confs": list(rule.confs), "origins": origins})
+    if kind == "MeshTCPRoute":
+        origin = rule.origins[-1].meta.kri if rule.origins else ""
+        return text_of({"conf": rule.conf, "origin": origin})
+    return text_of(rule.conf)
+
+
+@derivation
+def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str, kri: str, section: str) -> str:
+    """The conf of a kind for one MeshHTTPRoute (its KRI); "" when none is for that route itself."""
+    rules = to_rules(ctx, kind, mesh, names)
+    rule = rules.conf_for_route(route, kri, section)
+    plain = rules.conf_for(kri, section)
+    return "" if rule is None or rule is plain else text_of(rule.conf)
+
+
+def to_confs(
+    ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], kri: str, section: str
+) -> KindConfs:
+    """The confs of all kinds for one port of a destination."""
+    found = ((kind, to_conf(ctx, kind, mesh, names, kri, section)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)
+
+
+@derivation
+def service_rules(ctx: Context, kind: str, mesh: str, names: Names) -> tuple[SubsetRule, ...]:
+    """The `to` rules of some policies of one kind, for services known by tags."""
+    return tuple(to_subset_rules(kind, expand_routes(ctx, _items(ctx, kind, mesh, names))))
+
+
+@derivation
+def service_conf(ctx: Context, kind: str, mesh: str, names: Names, service: str) -> str:
+    """As `to_conf`, for a service known by tags."""
+    element = (Tag(SERVICE_TAG, service),)
+    rules = [rule for rule in service_rules(ctx, kind, mesh, names) if contains(rule.subset, element)]
+    if not rules:
+        return ""
+    best = by_precedence(rules)[0]
+    if kind == "MeshHTTPRoute":
+        origins = {key: source.meta.kri for key, source in best.rule.by_matches.items()}
+        return text_of({"confs": list(best.rule.confs), "origins": origins})
+    if kind == "MeshTCPRoute":
+        origin = best.rule.origins[-1].meta.kri if best.rule.origins else ""
+        return text_of({"conf": best.conf, "origin": origin})
+    return text_of(best.conf)
+
+
+def service_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], service: str) -> KindConfs:
+    """The confs of all kinds for a service known by tags."""
+    found = ((kind, service_conf(ctx, kind, mesh, names, service)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)
+
+
+# --- inbound and single --------------------------------------------------------------------------
+
+
+@derivation
+def from_rules(ctx: Context, kind: str, mesh: str, names: Names) -> InboundRules:
+    """The inbound rules of some policies of one kind, all of which select one inbound."""
+    return inbound_rules(kind, _items(ctx, kind, mesh, names))
+
+
+@derivation
+def inbound_conf(ctx: Context, kind: str, mesh: str, names: Names) -> str:
+    """What a kind says of all traffic into one inbound; "" when nothing."""
+    rule = from_rules(ctx, kind, mesh, names).catch_all()
+    return "" if rule is None else text_of(rule.conf)
+
+
+@derivation
+def single_conf(ctx: Context, kind: str, mesh: str, names: Names) -> str:
+    """The conf of a kind for a proxy as a whole; "" when none."""
+    rule = single_rule(kind, _items(ctx, kind, mesh, names))
+    return "" if rule is None else text_of(rule.conf)
+
+
+def inbound_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]]) -> KindConfs:
+    """The confs of all kinds for all traffic into one inbound."""
+    found = ((kind, inbound_conf(ctx, kind, mesh, names)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)
+
+
+@derivation
+def permission_rules(ctx: Context, mesh: str, names: Names) -> str:
+    """The permissions of one inbound as JSON: {"rules": [...]} by identity, or {"from": [...]} by tags.
+
+    Policies that still use `from` count only where none uses `rules`.
+    """
+    items = _items(ctx, "MeshTrafficPermission", mesh, names)
+    by_identity = [item for item in items if item.spec.get("rules")]
+    if by_identity:
+        rules = inbound_rules("MeshTrafficPermission", by_identity).rules
+        return text_of({"rules": [{"kri": rule.source.meta.kri, "conf": rule.conf} for rule in rules]})
+    found = by_precedence(from_subset_rules("MeshTrafficPermission", list(from_entries(items))))
+    return text_of({"from": [_subset(rule) for rule in found]})
+
+
+def _subset(rule: SubsetRule) -> dict[str, Any]:
+    tags = [{"key": tag.key, "value": tag.value, "not": tag.negated} for tag in rule.subset]
+    return {"tags": tags, "conf": rule.conf}
+
+
+def inbound_rules_by_client(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]]) -> KindConfs:
+    """What depends on who calls, per kind, as JSON."""
+    found: list[tuple[str, str]] = []
+    for kind, names in matched:
+        if kind == "MeshTrafficPermission":
+            found.append((kind, permission_rules(ctx, mesh, names)))
+    return tuple(found)
+
+
+def single_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]]) -> KindConfs:
+    """The confs of all kinds that configure a proxy as a whole."""
+    found = ((kind, single_conf(ctx, kind, mesh, names)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)

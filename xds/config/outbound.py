@@ -1,0 +1,126 @@
+"""Outbounds: the listener of a destination's address, with its routes, and the clusters behind it.
+
+The values here are the identity of what they produce: two proxies whose outbounds are equal share
+one listener and one cluster, encoded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xds.config import cluster, hcm, policies
+from xds.config.confs import KindConfs
+from xds.config.draft import Draft, seconds, serialized, wrapped
+from xds.config.facts import Pairs, is_http
+from xds.config.routes import Route, Split, route_drafts
+from xds.config.tls import UpstreamTls
+from xds.encode import encode
+from xds.engine import Context, derivation
+from xds.types import CLUSTER, LISTENER, Encoded
+
+TCP_IDLE_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Everything that the cluster of a destination depends on.
+
+    confs: of the kinds that configure clusters. tls_conf: MeshTLS of the client, which decides
+    versions and ciphers for both directions.
+    """
+
+    name: str
+    protocol: str
+    tls: UpstreamTls | None = None
+    http2: bool = True
+    confs: KindConfs = ()
+    tls_conf: KindConfs = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What access logs tell of the client."""
+
+    service: str
+    mesh: str
+    zone: str
+    address: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Everything that the listener of a destination depends on.
+
+    service: what the destination is called in statistics; display_service: in logs. tags: metadata.
+    splits: where bytes go when the protocol has no requests. proxy: confs of the client as a whole.
+    """
+
+    name: str
+    address: str
+    port: int
+    protocol: str
+    service: str
+    display_service: str
+    virtual_host: str
+    route_config: str
+    tags: Pairs
+    bind: bool
+    routes: tuple[Route, ...] = ()
+    splits: tuple[Split, ...] = ()
+    confs: KindConfs = ()
+    proxy: KindConfs = ()
+    source: Source | None = None
+
+    @property
+    def http(self) -> bool:
+        """Whether it carries requests: a destination that TCP routes claim carries bytes."""
+        return is_http(self.protocol) and not self.splits
+
+
+@derivation
+def backend_cluster(ctx: Context, backend: Backend) -> Encoded:
+    """The cluster of a destination."""
+    draft = cluster.eds(backend.name, backend.tls, http2=backend.http2)
+    policies.edit_backend(draft, backend)
+    return encode(CLUSTER, backend.name, serialized(cluster.CLUSTER, draft))
+
+
+@derivation
+def outbound_listener(ctx: Context, outbound: Outbound) -> Encoded:
+    """The listener of a destination."""
+    draft = hcm.listener(outbound.name, outbound.address, outbound.port, "OUTBOUND")
+    if not outbound.bind:
+        draft["bind_to_port"] = wrapped(False)
+    if outbound.tags:
+        hcm.set_tags(draft, outbound.tags)
+    draft["filter_chains"] = [{"filters": [_filter(outbound)]}]
+    policies.edit_outbound_listener(draft, outbound)
+    return encode(LISTENER, outbound.name, serialized(hcm.LISTENER, draft))
+
+
+def _filter(outbound: Outbound) -> Draft:
+    if not outbound.http:
+        return _tcp(outbound)
+    drafts = []
+    for route, draft in route_drafts(outbound.routes):
+        policies.edit_route(draft, route, outbound)
+        drafts.append(draft)
+    routes = hcm.route_config(outbound.route_config, outbound.virtual_host, drafts)
+    manager = hcm.http_manager(outbound.service, routes, grpc=outbound.protocol == "grpc")
+    manager["typed_config"] |= {
+        "common_http_protocol_options": {"idle_timeout": seconds(0)},
+        "request_headers_timeout": seconds(0),
+        "normalize_path": wrapped(True),
+    }
+    return manager
+
+
+def _tcp(outbound: Outbound) -> Draft:
+    splits = outbound.splits or outbound.routes[0].splits
+    draft = hcm.tcp_proxy(outbound.service, splits[0].cluster, TCP_IDLE_S)
+    if len(splits) > 1:
+        del draft["typed_config"]["cluster"]
+        clusters = [{"name": split.cluster, "weight": split.weight} for split in splits]
+        draft["typed_config"]["weighted_clusters"] = {"clusters": clusters}
+    return draft

@@ -1,0 +1,256 @@
+"""The plan of a sidecar: which resources it has, and which derivation makes each.
+
+The plan names resources, it does not contain them. So an endpoint that changes does not touch the
+plan of a thousand clients: it touches one assignment, which a thousand clients have in their plans.
+
+What proxies share is planned once per profile (a group); the rest is the proxy's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mesh import naming
+from mesh.policy.destination import resolve
+from mesh.policy.meta import Meta
+from xds.config import admin, confs, inbound, tls, transparent
+from xds.config.backends import Item, Profile
+from xds.config.confs import KindConfs, Matched
+from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
+from xds.config.facts import (
+    Client,
+    DataplaneFacts,
+    InboundFacts,
+    MeshFacts,
+    OutboundFacts,
+    TransparentProxy,
+    dataplane_facts,
+    destination,
+    mesh_facts,
+)
+from xds.config.identity import Identity
+from xds.config.outbound import Source
+from xds.engine import Context, Query, derivation
+from xds.types import CLUSTER, LISTENER
+
+PROXY_KINDS_OF_LISTENERS = frozenset({"MeshTrace"})
+LOGGING_KINDS = frozenset({"MeshAccessLog", "MeshTrace"})
+
+
+class Plan(NamedTuple):
+    """items: the proxy's own resources. groups: derivations of resources that it shares."""
+
+    items: tuple[Item, ...]
+    groups: tuple[Query, ...]
+    identity: Identity | None = None
+
+
+@derivation
+def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | None:
+    """The plan of a Dataplane's proxy; None while the Dataplane or its Mesh is not known."""
+    facts = dataplane_facts(ctx, mesh, name)
+    settings = mesh_facts(ctx, mesh)
+    matched = confs.matched_policies(ctx, mesh, name, client.shadow)
+    if facts is None or settings is None or matched is None:
+        return None
+    security = tls.mesh_security(settings, unified=client.unified)
+    proxy = confs.single_confs(ctx, mesh, matched.to)
+    items = [
+        *_inbounds(ctx, facts, client, security, matched, proxy),
+        *_transparent(facts, settings, client, security, proxy),
+        *_admin(facts, client),
+    ]
+    profile = _profile(facts, client, security, matched, proxy)
+    groups = tuple(_outbounds(ctx, facts, client, profile))
+    return Plan(tuple(items), groups, _identity(facts, security))
+
+
+def _identity(facts: DataplaneFacts, security: tls.Security | None) -> Identity | None:
+    if security is None:
+        return None
+    tags = {pair for found in facts.inbounds for pair in found.tags} | set(facts.gateway_tags)
+    return Identity(
+        facts.mesh,
+        facts.name,
+        security.identity_secret,
+        security.ca_secret,
+        facts.services,
+        tuple(sorted(tags)),
+    )
+
+
+def _profile(
+    facts: DataplaneFacts,
+    client: Client,
+    security: tls.Security | None,
+    matched: Matched,
+    proxy: KindConfs,
+) -> Profile:
+    logs = any(kind in LOGGING_KINDS for kind, _ in matched.to)
+    return Profile(
+        mesh=facts.mesh,
+        zone=facts.zone,
+        matched=matched.to,
+        security=security,
+        bind=facts.transparent is None,
+        unified=client.unified,
+        proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
+        source=source_of(facts) if logs else None,
+    )
+
+
+def source_of(facts: DataplaneFacts) -> Source:
+    """How access logs name the proxy."""
+    return Source(facts.service, facts.mesh, facts.zone, facts.address, facts.name)
+
+
+# --- inbound -------------------------------------------------------------------------------------
+
+
+def _inbounds(
+    ctx: Context,
+    facts: DataplaneFacts,
+    client: Client,
+    security: tls.Security | None,
+    matched: Matched,
+    proxy: KindConfs,
+) -> Iterator[Item]:
+    for found in facts.inbounds:
+        value = _inbound(ctx, facts, found, client, security, matched, proxy)
+        yield Item(LISTENER, value.listener_name, inbound.inbound_listener.query(value))
+        yield Item(CLUSTER, value.cluster_name, inbound.inbound_cluster.query(value))
+
+
+def _inbound(
+    ctx: Context,
+    facts: DataplaneFacts,
+    found: InboundFacts,
+    client: Client,
+    security: tls.Security | None,
+    matched: Matched,
+    proxy: KindConfs,
+) -> inbound.Inbound:
+    policies = matched.of_inbound(found.address, found.port)
+    return inbound.Inbound(
+        facts=found,
+        mesh=facts.mesh,
+        dataplane=facts.name,
+        service=facts.service,
+        zone=facts.zone,
+        unified=client.unified,
+        transparent=facts.transparent is not None,
+        reuse_port=client.reuse_port,
+        security=security,
+        confs=confs.inbound_confs(ctx, facts.mesh, policies),
+        rules=confs.inbound_rules_by_client(ctx, facts.mesh, policies),
+        proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
+    )
+
+
+# --- outbound ------------------------------------------------------------------------------------
+
+
+def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Profile) -> Iterator[Query]:
+    for found in facts.outbounds:
+        query = _declared(ctx, facts, profile, found)
+        if query is not None:
+            yield query
+    proxying = facts.transparent
+    if proxying is None:
+        return
+    ipv6 = proxying.ipv6
+    if proxying.reachable is None:
+        yield all_destinations.query(profile, ipv6)
+    else:
+        yield some_destinations.query(profile, tuple(_reachable(ctx, facts, proxying)), ipv6)
+
+
+def _declared(ctx: Context, facts: DataplaneFacts, profile: Profile, found: OutboundFacts) -> Query | None:
+    """The derivation behind a declared outbound; None when its destination does not exist."""
+    if not found.kind:
+        return service_items.query(profile, found.tags, found.address, found.port)
+    for kind, name in _targets(ctx, facts, found.kind, found.name, found.labels):
+        target = destination(ctx, kind, facts.mesh, name)
+        port = target.port(found.ref_port) if target is not None else None
+        if port is not None:
+            return outbound_items.query(profile, kind, name, port.number, found.address, found.port)
+    return None
+
+
+def _targets(
+    ctx: Context, facts: DataplaneFacts, kind: str, name: str, labels: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    """(kind, stored name) of what a reference in a Dataplane means."""
+    if name and ctx.get(kind, facts.mesh, name) is not None:
+        return [(kind, name)]
+    ref = {"kind": kind, "name": name} | ({"labels": dict(labels)} if labels else {})
+    meta = Meta("Dataplane", facts.mesh, facts.name, dict(facts.labels))
+    return [(target.meta.kind, target.meta.name) for target in resolve(ctx, meta, ref)]
+
+
+def _reachable(
+    ctx: Context, facts: DataplaneFacts, proxying: TransparentProxy
+) -> Iterator[tuple[str, str, int]]:
+    for kind, name, labels, port in proxying.reachable or ():
+        for target_kind, target in _targets(ctx, facts, kind, name, labels):
+            yield target_kind, target, port
+
+
+# --- transparent proxying and admin ----------------------------------------------------------------
+
+
+def _transparent(
+    facts: DataplaneFacts,
+    settings: MeshFacts,
+    client: Client,
+    security: tls.Security | None,
+    proxy: KindConfs,
+) -> Iterator[Item]:
+    proxying = facts.transparent
+    if proxying is None:
+        return
+    strict = client.strict_inbound_ports and not (security is not None and security.permissive)
+    ports = tuple(sorted({found.port for found in facts.inbounds})) if strict else None
+    for ip_version in (4, 6) if proxying.ipv6 else (4,):
+        if settings.passthrough:
+            value = transparent.Passthrough(
+                "outbound", ip_version, proxying.outbound_port, client.unified, client.reuse_port
+            )
+            yield from _passthrough(value)
+        if proxying.inbound_port:
+            value = transparent.Passthrough(
+                "inbound", ip_version, proxying.inbound_port, client.unified, client.reuse_port, ports
+            )
+            yield from _passthrough(value)
+    if client.strict_inbound_ports and proxying.inbound_port:
+        name = naming.NO_DESTINATION_INBOUND
+        yield Item(CLUSTER, name, transparent.no_destination_cluster.query())
+
+
+def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:
+    yield Item(LISTENER, value.name, transparent.passthrough_listener.query(value))
+    query = transparent.passthrough_cluster.query(value.direction, value.ip_version, value.unified)
+    yield Item(CLUSTER, value.name, query)
+
+
+def _admin(facts: DataplaneFacts, client: Client) -> Iterator[Item]:
+    port = facts.admin_port or client.admin_port
+    if not port:
+        return
+    value = admin.Admin(
+        address=facts.address,
+        admin_address=client.admin_address,
+        admin_port=port,
+        readiness_port=client.readiness_port,
+        unified=client.unified,
+        reuse_port=client.reuse_port,
+    )
+    name = naming.admin_name(unified=client.unified)
+    yield Item(CLUSTER, name, admin.admin_cluster.query(client.admin_address, port, client.unified))
+    if client.readiness_port:
+        ready = naming.readiness_name(unified=client.unified)
+        query = admin.readiness_cluster.query(client.admin_address, client.readiness_port, client.unified)
+        yield Item(CLUSTER, ready, query)
+    if value.listens:
+        yield Item(LISTENER, name, admin.admin_listener.query(value))

@@ -1,0 +1,72 @@
+"""Policies on drafts: one module per kind, applied in the order of the kinds.
+
+A module offers functions with the names below for the drafts that its kind configures; a resource's
+derivation calls the editors of its draft, which call the modules in order:
+
+    edit_backend(draft, backend)              cluster of a destination
+    edit_inbound_cluster(draft, inbound)      cluster of the application
+    edit_inbound_listener(draft, inbound)     listener of an inbound
+    edit_outbound_listener(draft, outbound)   listener of a destination
+    edit_route(draft, route, outbound)        one route of an outbound listener
+    edit_passthrough(draft, passthrough)      listener of redirected traffic
+
+Each finds its conf in the value that the draft is made from, so that what a policy says is part of
+the identity of what it changes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xds.config.draft import Draft
+from xds.config.policies import permission, timeout
+
+if TYPE_CHECKING:
+    from xds.config.inbound import Inbound
+    from xds.config.outbound import Backend, Outbound
+    from xds.config.routes import Route
+    from xds.config.transparent import Passthrough
+
+BACKEND_KINDS = frozenset({"MeshTimeout"})
+"""Kinds of `to` that configure clusters."""
+
+LISTENER_KINDS = frozenset({"MeshTimeout"})
+"""Kinds of `to` that configure listeners and their routes."""
+
+ROUTE_KINDS = frozenset({"MeshTimeout"})
+"""Kinds that may have a conf for one MeshHTTPRoute."""
+
+
+def edit_backend(draft: Draft, backend: Backend) -> None:
+    """Apply what policies say of a destination to its cluster."""
+    timeout.edit_backend(draft, backend)
+
+
+def edit_inbound_cluster(draft: Draft, inbound: Inbound) -> None:
+    """Apply what policies say of an inbound to the cluster of the application."""
+    timeout.edit_inbound_cluster(draft, inbound)
+
+
+def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
+    """Apply what policies say of an inbound to its listener."""
+    timeout.edit_inbound_listener(draft, inbound)
+    permission.edit_inbound_listener(draft, inbound)
+
+
+def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
+    """Apply what policies say of a destination to its listener."""
+    timeout.edit_outbound_listener(draft, outbound)
+
+
+def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
+    """Apply what policies say of a destination or a route of it to one route."""
+    timeout.edit_route(draft, route, outbound)
+
+
+def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
+    """Apply what policies say of the mesh as a whole to redirected traffic."""
+
+
+def permissive(inbound: Inbound) -> bool:
+    """Whether an inbound takes plain traffic next to mTLS."""
+    return inbound.security is not None and inbound.security.permissive

@@ -1,0 +1,98 @@
+"""MeshTimeout: connection timeouts on clusters, request and stream timeouts on routes.
+
+Where no policy speaks, the defaults here do; a policy replaces the fields that it sets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mesh.policy.durations import parse_ns
+from xds.config import cluster, hcm
+from xds.config.confs import KindConfs, conf_of
+from xds.config.draft import Draft, duration, duration_ns
+from xds.config.facts import is_http
+
+if TYPE_CHECKING:
+    from xds.config.inbound import Inbound
+    from xds.config.outbound import Backend, Outbound
+    from xds.config.routes import Route
+
+KIND = "MeshTimeout"
+_IDLE_NS = 3600 * 1_000_000_000
+
+
+def edit_backend(draft: Draft, backend: Backend) -> None:
+    """Timeouts of the connections to a destination."""
+    _edit_cluster(draft, conf_of(KIND, backend.confs), backend.protocol)
+
+
+def edit_inbound_cluster(draft: Draft, inbound: Inbound) -> None:
+    """Timeouts of the connections to the application."""
+    _edit_cluster(draft, conf_of(KIND, inbound.confs), inbound.facts.protocol)
+
+
+def _edit_cluster(draft: Draft, conf: Any, protocol: str) -> None:
+    if conf is not None and conf.connection_timeout is not None:
+        draft["connect_timeout"] = duration(conf.connection_timeout)
+    if is_http(protocol):
+        http = conf.http if conf is not None else None
+        cluster.set_common_http(
+            draft,
+            idle_timeout=_ns(conf, "idle_timeout", _IDLE_NS),
+            max_connection_duration=_ns(http, "max_connection_duration", 0),
+            max_stream_duration=_ns(http, "max_stream_duration", 0),
+        )
+
+
+def _ns(conf: Any, name: str, default: int) -> int:
+    text = getattr(conf, name, None)
+    return default if text is None else parse_ns(text)
+
+
+def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
+    """Timeouts of traffic from clients."""
+    conf = conf_of(KIND, inbound.confs)
+    if conf is None:
+        return
+    _edit_filters(draft, conf)
+    for manager in hcm.managers(draft):
+        for route in hcm.routes_of(manager):
+            _edit_route(route, conf)
+
+
+def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
+    """Timeouts of traffic to a destination, but for those of its routes."""
+    conf = conf_of(KIND, outbound.confs)
+    if conf is not None:
+        _edit_filters(draft, conf)
+
+
+def _edit_filters(draft: Draft, conf: Any) -> None:
+    if conf.idle_timeout is not None:
+        for proxy in hcm.tcp_proxies(draft):
+            proxy["idle_timeout"] = duration(conf.idle_timeout)
+    if conf.http is not None and conf.http.request_headers_timeout is not None:
+        for manager in hcm.managers(draft):
+            manager["request_headers_timeout"] = duration(conf.http.request_headers_timeout)
+
+
+def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
+    """Timeouts of the requests of one route: its own conf is merged over the destination's."""
+    conf = _effective(route.confs, outbound.confs)
+    if conf is not None:
+        _edit_route(draft, conf)
+
+
+def _effective(own: KindConfs, common: KindConfs) -> Any:
+    return conf_of(KIND, own) or conf_of(KIND, common)
+
+
+def _edit_route(draft: Draft, conf: Any) -> None:
+    action = draft.get("route")
+    if action is None or conf.http is None:
+        return
+    if conf.http.request_timeout is not None:
+        action["timeout"] = duration(conf.http.request_timeout)
+    if conf.http.stream_idle_timeout is not None:
+        action["idle_timeout"] = duration_ns(parse_ns(conf.http.stream_idle_timeout))

@@ -1,0 +1,358 @@
+"""What each connected proxy has, and what changes of it: the derivation behind the ADS server.
+
+    worker --advance(view, changes)--> Source --on_change(deltas)--> stream of each proxy concerned
+
+A proxy's plan names its resources; the source watches the plan, and the results that it names. When
+the engine reports changed results, the layers that hold them are updated and their proxies told. A
+change of a plan is resolved at once, ahead of whatever else waits; so a proxy that connects, or whose
+own Dataplane changes, does not queue behind a change of the whole mesh.
+
+Work is done in slices: `advance` returns after the first one, and `later` (the loop's call_soon)
+gets the next. All else is synchronous, so a stream never sees half of a slice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mesh.reader import Reader
+from xds.config.client import client_of
+from xds.config.holdings import Change, Layer, snapshot_of
+from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
+from xds.config.limits import SLICE, SLICE_PROXIES
+from xds.config.plan import Plan, sidecar_plan
+from xds.engine import DerivationFailed, Engine, Query
+from xds.engine.derivation import Key
+from xds.engine.engine import Changes
+from xds.source import NodeInfo, OnChange
+from xds.types import SECRET, Delta, Encoded, Snapshot
+
+log = logging.getLogger(__name__)
+
+Later = Callable[[Callable[[], None]], object]
+
+
+class Proxy:
+    """One plan that at least one stream follows. layers: own resources, secrets, then groups."""
+
+    def __init__(self, plan: Query) -> None:
+        self.query = plan
+        self.plan: Plan | None = None
+        self.own = Layer()
+        self.secrets = Layer()
+        self.groups: dict[Query, Layer] = {}
+        self.identity: Identity | None = None
+        self.identity_handle: IdentityHandle | None = None
+        self.snapshot: Snapshot | None = None
+        self.streams: dict[Stream, None] = {}
+        self.own.users[self] = None
+        self.secrets.users[self] = None
+
+    def restack(self) -> None:
+        """Make the snapshot anew after the set of layers changed."""
+        self.snapshot = snapshot_of([self.own, self.secrets, *self.groups.values()])
+
+
+class Stream:
+    """The handle that the ADS server holds."""
+
+    def __init__(self, source: Source, proxy: Proxy, on_change: OnChange) -> None:
+        self._source = source
+        self.proxy = proxy
+        self.on_change = on_change
+        self.open = True
+
+    def snapshot(self) -> Snapshot | None:
+        """Everything the proxy should have now; None while its Dataplane is not known here."""
+        return self.proxy.snapshot
+
+    def close(self) -> None:
+        """The stream ended. Idempotent."""
+        if self.open:
+            self.open = False
+            self._source.leave(self)
+
+
+class Source:
+    """Derives what each proxy should have. Implements xds.source.ConfigSource."""
+
+    def __init__(
+        self,
+        view: Reader,
+        *,
+        identities: IdentityProvider | None = None,
+        later: Later | None = None,
+        shadow: bool = False,
+    ) -> None:
+        self.engine = Engine(view)
+        self._identities = identities or NoIdentities()
+        self._later = later
+        self._shadow = shadow
+        self._proxies: dict[Query, Proxy] = {}
+        self._groups: dict[Query, Layer] = {}
+        # Result -> (layer, name) pairs that hold it.
+        self._held: dict[Query, dict[tuple[Layer, tuple[str, str]], None]] = {}
+        self._told: dict[Proxy, list[Delta]] = {}
+        # Proxies by the key of their Dataplane, and those whose own Dataplane changed just now.
+        self._by_dataplane: dict[Key, dict[Proxy, None]] = {}
+        self._first: dict[Proxy, None] = {}
+        self._turn_waits = False
+        # Results that could not be derived: query -> why. What was there before stays.
+        self.failures: dict[Query, str] = {}
+
+    # --- ConfigSource ----------------------------------------------------------------------------
+
+    def connect(self, node: NodeInfo, on_change: OnChange) -> Stream:
+        """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known."""
+        mesh, _, name = node.id.partition(".")
+        query = sidecar_plan.query(mesh, name, client_of(node, shadow=self._shadow))
+        proxy = self._proxies.get(query)
+        if proxy is None:
+            proxy = self._proxies[query] = Proxy(query)
+            self._by_dataplane.setdefault(_key_of(query), {})[proxy] = None
+            self.engine.watch(query)
+            self._replan(proxy)
+            self._told.pop(proxy, None)
+            self._schedule()
+        stream = Stream(self, proxy, on_change)
+        proxy.streams[stream] = None
+        return stream
+
+    def leave(self, stream: Stream) -> None:
+        """A stream ended; with the last one of a proxy goes what only that proxy needed."""
+        proxy = stream.proxy
+        proxy.streams.pop(stream, None)
+        if proxy.streams:
+            return
+        del self._proxies[proxy.query]
+        of_dataplane = self._by_dataplane[_key_of(proxy.query)]
+        del of_dataplane[proxy]
+        if not of_dataplane:
+            del self._by_dataplane[_key_of(proxy.query)]
+        self._told.pop(proxy, None)
+        self._first.pop(proxy, None)
+        self.engine.unwatch(proxy.query)
+        self._set_items(proxy.own, ())
+        for query in list(proxy.groups):
+            self._leave_group(proxy, query)
+        self._set_identity(proxy, None)
+        self._schedule()
+
+    # --- moving ----------------------------------------------------------------------------------
+
+    def advance(self, view: Reader, changes: Changes) -> None:
+        """Move to a newer view. Proxies hear of it slice by slice, their own changes first."""
+        self.engine.begin(view, changes)
+        for key in changes.keys:
+            self._first.update(self._by_dataplane.get(key, {}))
+        self._turn()
+
+    @property
+    def settled(self) -> bool:
+        """Everything derived is of the newest view, and everybody was told."""
+        return not self.engine.pending and not self._told and not self._first
+
+    def _schedule(self) -> None:
+        if self._turn_waits or self.settled:
+            return
+        if self._later is None:
+            self._turn()
+            return
+        self._turn_waits = True
+        self._later(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_waits = False
+        self._turn()
+
+    def _turn(self) -> None:
+        """Run one slice (all of them without a `later`), and tell what came of it."""
+        while True:
+            for proxy in list(self._first)[:SLICE_PROXIES]:
+                del self._first[proxy]
+                self._replan(proxy)
+            if not self._first:
+                self._take(self.engine.step(SLICE))
+            self._tell()
+            if self._later is not None or self.settled:
+                break
+        self._schedule()
+
+    def _take(self, changed: Iterable[Query]) -> None:
+        """Update the layers that hold changed results."""
+        plans: list[Query] = []
+        groups: list[Query] = []
+        for query in changed:
+            if query in self._proxies:
+                plans.append(query)
+            elif query in self._groups:
+                groups.append(query)
+            else:
+                self._refresh(query)
+        for query in groups:
+            self._regroup(query)
+        for query in plans:
+            self._replan(self._proxies[query])
+
+    def _tell(self) -> None:
+        told, self._told = self._told, {}
+        for proxy, deltas in told.items():
+            for stream in list(proxy.streams):
+                if stream.open:
+                    stream.on_change(deltas)
+
+    def _announce(self, layer: Layer, change: Change) -> None:
+        deltas = change.deltas()
+        if deltas:
+            for proxy in layer.users:
+                self._told.setdefault(proxy, []).extend(deltas)
+
+    # --- results ---------------------------------------------------------------------------------
+
+    def _value(self, query: Query) -> Any:
+        """A result, or None when it failed; why is kept in `failures`."""
+        try:
+            value = self.engine.get(query.derivation, *query.args)
+        except DerivationFailed as failed:
+            if query not in self.failures:
+                log.error("cannot derive %s", failed)
+            self.failures[query] = str(failed)
+            return None
+        self.failures.pop(query, None)
+        return value
+
+    def _refresh(self, query: Query) -> None:
+        """A resource changed: put it where it is held."""
+        holders = self._held.get(query)
+        resource = self._value(query) if holders else None
+        if not isinstance(resource, Encoded):
+            return
+        for layer, name in list(holders or ()):
+            change = Change()
+            if layer.put(name, resource):
+                change.upserts[name] = resource
+            self._announce(layer, change)
+
+    def _set_items(self, layer: Layer, items: Iterable[Any]) -> None:
+        """Make a layer consist of `items`: hold what came, let go of what went, tell its users."""
+        came, went = layer.plan(items)
+        change = Change()
+        for name, query in came.items():
+            self._hold(layer, name, query)
+            resource = self._value(query)
+            if resource is not None and layer.put(name, resource):
+                change.upserts[name] = resource
+        for name, query in went.items():
+            self._release(layer, name, query)
+            if name not in layer.queries and layer.drop(name):
+                change.removed[name] = None
+        self._announce(layer, change)
+
+    def _hold(self, layer: Layer, name: tuple[str, str], query: Query) -> None:
+        holders = self._held.get(query)
+        if holders is None:
+            holders = self._held[query] = {}
+            self.engine.watch(query)
+        holders[layer, name] = None
+
+    def _release(self, layer: Layer, name: tuple[str, str], query: Query) -> None:
+        holders = self._held[query]
+        del holders[layer, name]
+        if not holders:
+            del self._held[query]
+            self.failures.pop(query, None)
+            self.engine.unwatch(query)
+
+    # --- groups and plans ------------------------------------------------------------------------
+
+    def _regroup(self, query: Query) -> None:
+        items = self._value(query)
+        if items is not None:
+            self._set_items(self._groups[query], items)
+
+    def _join_group(self, proxy: Proxy, query: Query) -> None:
+        layer = self._groups.get(query)
+        if layer is None:
+            layer = self._groups[query] = Layer()
+            self.engine.watch(query)
+            self._regroup(query)
+        layer.users[proxy] = None
+        proxy.groups[query] = layer
+
+    def _leave_group(self, proxy: Proxy, query: Query) -> None:
+        layer = proxy.groups.pop(query)
+        layer.users.pop(proxy, None)
+        if not layer.users:
+            self._set_items(layer, ())
+            del self._groups[query]
+            self.failures.pop(query, None)
+            self.engine.unwatch(query)
+
+    def _replan(self, proxy: Proxy) -> None:
+        """A plan changed: resolve it now. A proxy whose Dataplane is gone keeps what it has."""
+        plan = self._value(proxy.query)
+        if plan is None or plan is proxy.plan:
+            return
+        proxy.plan = plan
+        before = {name for layer in proxy.groups.values() for name in layer.queries}
+        self._set_items(proxy.own, plan.items)
+        for query in plan.groups:
+            if query not in proxy.groups:
+                self._join_group(proxy, query)
+        for query in [query for query in proxy.groups if query not in plan.groups]:
+            self._leave_group(proxy, query)
+        proxy.groups = {query: proxy.groups[query] for query in plan.groups}
+        self._set_identity(proxy, plan.identity)
+        proxy.restack()
+        self._tell_groups(proxy, before)
+
+    def _tell_groups(self, proxy: Proxy, before: set[tuple[str, str]]) -> None:
+        """Other groups mean that any name of the old and the new ones may have changed."""
+        assert proxy.snapshot is not None
+        after = {name for layer in proxy.groups.values() for name in layer.queries}
+        change = Change()
+        for type_url, name in sorted(before | after):
+            resource = proxy.snapshot[type_url].get(name)
+            if resource is None:
+                change.removed[type_url, name] = None
+            else:
+                change.upserts[type_url, name] = resource
+        self._told.setdefault(proxy, []).extend(change.deltas())
+
+    # --- secrets ---------------------------------------------------------------------------------
+
+    def _set_identity(self, proxy: Proxy, identity: Identity | None) -> None:
+        if identity == proxy.identity:
+            return
+        if proxy.identity_handle is not None:
+            proxy.identity_handle.close()
+            proxy.identity_handle = None
+        proxy.identity = identity
+        if identity is not None:
+            handle = self._identities.open(identity, lambda: self._secrets_changed(proxy, identity))
+            proxy.identity_handle = handle
+        self._set_secrets(proxy)
+
+    def _secrets_changed(self, proxy: Proxy, identity: Identity) -> None:
+        if proxy.identity is identity and proxy.streams:
+            self._set_secrets(proxy)
+            self._tell()
+
+    def _set_secrets(self, proxy: Proxy) -> None:
+        handle, layer, change = proxy.identity_handle, proxy.secrets, Change()
+        secrets = dict(handle.secrets()) if handle is not None else {}
+        for name, secret in secrets.items():
+            if layer.put((SECRET, name), secret):
+                change.upserts[SECRET, name] = secret
+        for name in [name for name in layer.resources.get(SECRET, {}) if name not in secrets]:
+            layer.drop((SECRET, name))
+            change.removed[SECRET, name] = None
+        self._announce(layer, change)
+
+
+def _key_of(plan: Query) -> Key:
+    """The key of the Dataplane that a plan is for."""
+    mesh, name, _ = plan.args
+    return ("Dataplane", str(mesh), str(name))
