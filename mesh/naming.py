@@ -12,6 +12,7 @@ equal names of two zones do not collide.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from mesh.limits import NAME_CHARS_MAX
@@ -76,15 +77,22 @@ def short_name(kind: str) -> str:
     return short
 
 
+@cache
+def _short_names() -> frozenset[str]:
+    from mesh.registry import KINDS  # the registry's kinds use names themselves
+
+    return frozenset(kind.short for kind in KINDS.values() if kind.short)
+
+
 def parse_kri(text: str) -> Kri:
     """Parse an identifier. Raises ValueError that says what is wrong with it."""
     parts = text.split("_")
-    if len(parts) != 7 or parts[0] != _KRI_PREFIX:
-        raise ValueError(
-            f'"{text}" is no KRI: expected kri_<kind>_<mesh>_<zone>_<namespace>_<name>_<section>'
-        )
-    if not parts[1] or not parts[5]:
-        raise ValueError(f'"{text}" is no KRI: kind and name must not be empty')
+    if len(parts) != 7 or not parts[5]:
+        raise ValueError(f'invalid identifier string: "{text}"')
+    if parts[0] != _KRI_PREFIX:
+        raise ValueError(f"identifier must start with 'kri': \"{text}\"")
+    if parts[1] not in _short_names():
+        raise ValueError(f'unknown short name of resource type: "{parts[1]}"')
     return Kri(*parts[1:])
 
 

@@ -15,7 +15,7 @@ def is_selected(service: Resource, dataplane: Resource) -> bool:
     """Whether a MeshService selects a Dataplane: by its name, its labels, or the tags of one inbound."""
     selector = service.spec.selector
     if selector.dataplane_ref is not None and selector.dataplane_ref.name:
-        return dataplane.name == selector.dataplane_ref.name
+        return bool(dataplane.name == selector.dataplane_ref.name)
     if selector.dataplane_labels is not None:
         labels = selector.dataplane_labels.match_labels or {}
         return bool(labels) and all(dataplane.labels.get(key) == value for key, value in labels.items())

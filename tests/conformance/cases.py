@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tests.conformance.known_failures import KNOWN_FAILURES
-from tests.conformance.policy_cases import LEGACY_KINDS, Score, differences
+from tests.conformance.policy_cases import LEGACY_KINDS, Score, differences, trimmed
 
 LEGACY_PATHS = {
     "circuit-breakers": "CircuitBreaker",
@@ -68,8 +68,8 @@ def legacy_kind(documents: Iterable[Any], path_parts: Iterable[str] = ()) -> str
 
 
 def read_documents(text: str) -> list[dict[str, Any]]:
-    """The documents of a YAML text, times kept as they are written."""
-    return [document for document in yaml.load_all(text, _Loader) if document]
+    """The documents of a YAML text, times kept as they are written, white space at their ends cut off."""
+    return [document for document in yaml.load_all(trimmed(text), _Loader) if document]
 
 
 class _Loader(yaml.SafeLoader):

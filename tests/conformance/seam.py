@@ -98,9 +98,9 @@ class Seam:
         argv = [*arguments, "--cp-address", f"http://{self.address}"]
 
         def run() -> None:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints):
-                with contextlib.suppress(SystemExit):
-                    main(argv)
+            out, err = contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaints)
+            with out, err, contextlib.suppress(SystemExit):
+                main(argv)
 
         await asyncio.to_thread(run)
         return printed.getvalue() + complaints.getvalue()

@@ -1,4 +1,4 @@
-"""Suites `api` and `service-insights`: requests to a control plane with given resources."""
+"""Suite `api`: requests to a control plane with given resources, and what it answers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,14 @@ async def test_api() -> None:
     cases = list(api_cases(suite_folder("api")))
     on_global = [case for case in cases if "/hostnames/global/" in f"/{case.name}"]
     async with running() as zone:
-        await _replay(zone, [case for case in cases if case not in on_global], score)
+        await replay(zone, [case for case in cases if case not in on_global], score)
     async with running(**GLOBAL) as above:
-        await _replay(above, on_global, score)
+        await replay(above, on_global, score)
     score.finish()
 
 
-async def test_service_insights() -> None:
-    score = SuiteScore("service-insights")
-    async with running() as zone:
-        await _replay(zone, list(api_cases(suite_folder("service-insights"))), score)
-    score.finish()
-
-
-async def _replay(seam: Seam, cases: list[Case], score: SuiteScore) -> None:
+async def replay(seam: Seam, cases: list[Case], score: SuiteScore) -> None:
+    """Replay cases one after the other, each from an empty log."""
     for case in cases:
         if case.legacy:
             score.skip(case.legacy)
