@@ -31,6 +31,7 @@ SUBJECTS = (
     overviews.routes,
     inspect.routes,
     overviews.routes,
+    inspect.routes,
     lists.routes,
     crud.routes,
 )
