@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
 TIMEOUT_S = 10.0
+RETRY_S = 0.05
 INDEX_HEADER = "X-Raftmesh-Index"
 
 
@@ -56,13 +59,21 @@ class Api:
             return await response.json() if response.content_length else None
 
     async def dataplane_token(self, replica: str, mesh: str, name: str) -> str:
-        """A token with which that proxy, and no other, may connect."""
+        """A token with which that proxy, and no other, may connect.
+
+        A cluster that has just started may not have its signing keys yet: 404, then try again.
+        """
         assert self._session is not None
         body = {"mesh": mesh, "name": name, "validFor": "24h"}
-        async with self._session.post(replica + "/tokens/dataplane", json=body) as response:
-            if response.status != 200:
-                raise ApiError(response.status, await response.text())
-            return await response.text()
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            async with self._session.post(replica + "/tokens/dataplane", json=body) as response:
+                text = await response.text()
+                if response.status == 200:
+                    return text
+                if response.status != 404 or time.monotonic() > deadline:
+                    raise ApiError(response.status, text)
+            await asyncio.sleep(RETRY_S)
 
     async def ready(self, replica: str) -> bool:
         assert self._session is not None
