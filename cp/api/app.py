@@ -29,9 +29,6 @@ SUBJECTS = (
     tokens.routes,
     inspect.routes,
     overviews.routes,
-    inspect.routes,
-    overviews.routes,
-    inspect.routes,
     lists.routes,
     crud.routes,
 )
