@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -164,7 +164,7 @@ class Admin:
                 if op == "add":
                     return await self._add(node_id, argument)
                 if op == "remove":
-                    return await self._change(self._replica.node.remove_member, node_id)
+                    return await self.change("remove", node_id)
         except TimeoutError:
             return f"{op} {node_id}: not done after {CALL_TIMEOUT_S:g} s"
         return f"{op}: no such operation"
@@ -190,13 +190,14 @@ class Admin:
             replica.kick()
             while not (replica.transport and replica.transport.connected(node_id)):
                 await asyncio.sleep(POLL_S)
-        return await self._change(replica.node.add_member, node_id)
+        return await self.change("add", node_id)
 
-    async def _change(
-        self, change: Callable[[str, Callable[[ProposeResult], None]], None], node_id: str
-    ) -> str:
+    async def change(self, op: str, node_id: str) -> str:
+        """Leader only: "add" or "remove" a voter; returns "" when it is committed, or why not."""
+        node = self._replica.node
+        start = node.add_member if op == "add" else node.remove_member
         done: asyncio.Future[ProposeResult] = asyncio.get_running_loop().create_future()
-        change(node_id, lambda result: None if done.done() else done.set_result(result))
+        start(node_id, lambda result: None if done.done() else done.set_result(result))
         self._replica.kick()
         result = await done
         if result.fate is Fate.APPLIED:

@@ -134,6 +134,10 @@ class Forwarder:
         self._route = leader
         self._restart()
 
+    def hope(self, now: float) -> None:
+        """Something changed, e.g. a peer came back: a leader may be elected within the grace again."""
+        self._routeless_since = now
+
     def flush(self, now: float) -> list[Request]:
         """What is to be sent now, in order."""
         if self._resume_at is not None and now >= self._resume_at:

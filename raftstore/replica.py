@@ -38,6 +38,7 @@ from raftstore.node import Node
 from raftstore.opening import Opened, open_replica
 from raftstore.outbound import Outbound
 from raftstore.port import Member, Status
+from raftstore.rejoin import Rejoin
 from raftstore.settings import StoreConfig
 from raftstore.snapshot_transfer import Transfers
 from raftstore.state import State
@@ -108,11 +109,15 @@ class Replica:
         self.admin = Admin(self)
         self.compactor = Compactor(self, opened.snapshot.index if opened.snapshot else 0)
         self.transfers = Transfers(self)
+        self.rejoin = Rejoin(self)
 
     def _make_node(self, opened: Opened) -> Node:
+        first_voters = self.config.first_voters()
+        if opened.directory.meta.recovering:
+            first_voters = [voter for voter in first_voters if voter != self.id]
         node = Node(
             self.id,
-            self.config.first_voters(),
+            first_voters,
             journal=opened.wal,
             machine=self,
             config=self.raft,
@@ -224,6 +229,7 @@ class Replica:
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
+        await self.rejoin.close()
         await self.transfers.close()
         await self.compactor.close()
         await self.admin.close()
@@ -241,6 +247,7 @@ class Replica:
     def peer_up(self, peer: str) -> None:
         self.node.peer_up(peer)
         self.admin.peer_up(peer)
+        self._forwarder.hope(self._loop.time())
         self.kick()
 
     def peer_down(self, peer: str) -> None:
@@ -266,7 +273,7 @@ class Replica:
 
     def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
         too_much = self.disk.full and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
-        if too_much and message.get("entries"):
+        if self.rejoin.silent or (too_much and message.get("entries")):
             return
         bad = self.node.receive(peer, message)
         if bad is not None:
@@ -277,7 +284,7 @@ class Replica:
             self._intake.offer(peer, *forward.request_from_wire(frame))
         elif name == "answers":
             self._forwarder.answered(*forward.answers_from_wire(frame), self._loop.time())
-        elif not (self.transfers.frame(peer, name, frame) or self.admin.frame(peer, name, frame)):
+        elif not any(part.frame(peer, name, frame) for part in (self.transfers, self.admin, self.rejoin)):
             raise FrameError(f"unknown frame {name:.20}")
 
     def send(self, peer: str, frame: tuple[Any, ...]) -> bool:
@@ -325,6 +332,7 @@ class Replica:
         self._waits.tick(now)
         self.compactor.tick(now)
         self.transfers.tick(now)
+        self.rejoin.tick(now)
         self.kick()
         self._timer = self._loop.call_later(TIMER_S, self._on_timer)
 
@@ -375,7 +383,7 @@ class Replica:
         messages = self.node.drain_outbox()
         if self.transport is None:
             return
-        for peer, message in messages:
+        for peer, message in messages if not self.rejoin.silent else ():
             self._outbound.put(peer, message)
         if self.wal.hard_state_durable:
             self._outbound.pump()

@@ -146,6 +146,8 @@ def test_without_a_leader_for_longer_than_an_election_takes_writes_fail_at_once(
     assert isinstance(results.got[1], Unavailable)
     with pytest.raises(Unavailable):
         sender.submit(txn(2), 60.0, GRACE_S + 0.1, results.of(2))
+    sender.hope(GRACE_S + 0.1)
+    sender.submit(txn(4), 60.0, GRACE_S + 0.1, results.of(4))
     sender.set_route("n1", GRACE_S + 0.2)
     sender.submit(txn(3), 60.0, GRACE_S + 0.3, results.of(3))
 
