@@ -11,8 +11,8 @@ exists, the document decodes, it says what the URL says, its labels, its meaning
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from cp.config_schema import Config
@@ -25,7 +25,7 @@ from mesh.labels import Mode
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource, ResourceKey
 from mesh.validate import validate, warnings
-from mesh.view import View
+from mesh.view import Change, View
 from raftstore.types import (
     Absent,
     AbsentScope,
@@ -95,19 +95,29 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
 class Plan:
     """A transaction in the making. `refusals` says what a failed guard means to the client; a
     guard that is not in it failed because of a race, and the plan is made anew."""
 
-    view: View
-    base_index: int = 0
-    guards: list[Guard] = field(default_factory=list)
-    writes: list[Write] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    refusals: dict[int, Problem] = field(default_factory=dict)
+    def __init__(self, base: View) -> None:
+        self.base_index = base.index
+        self.guards: list[Guard] = []
+        self.writes: list[Write] = []
+        self.results: list[Result] = []
+        self.refusals: dict[int, Problem] = {}
+        self._view = base
+        self._changed: list[Change] = []  # not in the view yet: most plans end before anybody looks
+
+    @property
+    def view(self) -> View:
+        """What would be there after the operations so far."""
+        if self._changed:
+            self._view, _ = self._view.with_changes(self._view.index, self._changed)
+            self._changed = []
+        return self._view
 
     def guard(self, guard: Guard, refusal: Problem | None = None) -> None:
+        """Make the transaction depend on `guard`; a second time means nothing."""
         if guard in self.guards:
             return
         if refusal is not None:
@@ -116,7 +126,12 @@ class Plan:
 
     def put(self, resource: Resource) -> None:
         self.writes.append(Put(Key(*resource.key), encode_value(resource)))
-        self.view, _ = self.view.with_changes(self.view.index, [(resource.key, resource)])
+        self._changed.append((resource.key, resource))
+
+    def delete(self, write: Write, gone: Iterable[ResourceKey]) -> None:
+        """A deletion, and the keys that it takes away."""
+        self.writes.append(write)
+        self._changed += [(key, None) for key in gone]
 
 
 # Whether the caller may write this resource; raises Problem. Asked after the mesh is known.
@@ -136,7 +151,7 @@ def plan(
     expectations_as_guards: leave `expect` to the log alone, so that the retry of a write that
     was applied gets its first answer instead of a refusal.
     """
-    made = Plan(view, view.index)
+    made = Plan(view)
     planner = _Planner(view, made, config, allowed, expectations_as_guards)
     for operation in operations:
         if isinstance(operation, PutOp):
@@ -239,27 +254,20 @@ class _Planner:
         ):
             raise not_valid(PROCESS, faults)
         self._guard_record(key, operation.expect, previous)
-        self._plan.writes.append(Delete(Key(*key)))
-        gone = [key]
         if key.kind == "Mesh":
-            gone += self._delete_owned(key.name, title)
-        view = self._plan.view
-        self._plan.view, _ = view.with_changes(view.index, [(key, None) for key in gone])
+            self._delete_owned(key.name, title)
+        self._plan.delete(Delete(Key(*key)), [key])
         self._plan.results.append(Result(key))
 
-    def _delete_owned(self, mesh: str, title: str) -> Iterator[ResourceKey]:
+    def _delete_owned(self, mesh: str, title: str) -> None:
         """A Mesh owns what is in it, and is not deleted under the feet of its proxies."""
+        view = self._plan.view
         if not self._config.store.unsafe_delete:
-            if self._plan.view.list("Dataplane", mesh):
+            if view.list("Dataplane", mesh):
                 raise not_valid(title, [DATAPLANES_LEFT])
             self._plan.guard(AbsentScope(Scope("Dataplane", mesh)))
-        self._plan.writes.append(DeleteScope(Scope(None, mesh)))
-        return (
-            r.key
-            for kind in KINDS.values()
-            if kind.scope == "mesh"
-            for r in self._plan.view.list(kind.name, mesh)
-        )
+        owned = (r.key for kind in KINDS.values() if kind.scope == "mesh" for r in view.list(kind.name, mesh))
+        self._plan.delete(DeleteScope(Scope(None, mesh)), list(owned))
 
     # --- guards ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -59,7 +60,7 @@ def is_local(request: web.Request) -> bool:
     """Whether a person on this machine sent it, as far as can be told."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if isinstance(peer, tuple):
-        if not ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback:
+        if not _is_loopback(peer[0].partition("%")[0]):
             return False
     elif not isinstance(peer, str):  # a Unix socket has an empty name
         return False
@@ -70,10 +71,12 @@ def is_local(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
         return False
-    return _is_loopback_name(urlsplit(f"//{request.host}").hostname or "")
+    return _is_loopback(urlsplit(f"//{request.host}").hostname or "")
 
 
-def _is_loopback_name(host: str) -> bool:
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    """Whether an address, or the name that a client used for this machine, is the machine itself."""
     if host in _LOCAL_NAMES:
         return True
     try:
