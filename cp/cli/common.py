@@ -88,12 +88,24 @@ def render(document: Any, output: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML as Go writes it: a time is a quoted string."""
+    """YAML as Go writes it: what could be read as no text stands in double quotes, lines as lines."""
 
 
 def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = '"' if _looks_like_a_time(value) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(dumper, value))
+
+
+def _style(dumper: yaml.SafeDumper, value: str) -> str | None:
+    if "\n" in value:
+        return "|"
+    tag = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    ambiguous = tag not in _TEXTS or value in _SHORT_BOOLEANS or _looks_like_a_time(value)
+    return '"' if ambiguous else None
+
+
+# What is read as text, and what only looks like a reference (`*`), which single quotes are for.
+_TEXTS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:yaml")
+_SHORT_BOOLEANS = ("y", "Y", "n", "N")
 
 
 def _looks_like_a_time(value: str) -> bool:
