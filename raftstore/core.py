@@ -26,7 +26,7 @@ from pysyncobj.version import VERSION
 from raftstore import entries
 from raftstore.config import RaftConfig
 from raftstore.entries import Change
-from raftstore.errors import Corrupt
+from raftstore.errors import Corrupt, DiskFull
 from raftstore.journal import Entry, Journal
 from raftstore.limits import BATCH_BYTES_MAX, KIB
 
@@ -96,6 +96,7 @@ class Hooks:
     apply(index, term, payload): an entry (entries.py) is committed. Called once per index,
         in order; must not raise.
     membership_changed(): core.voters is different from before.
+    disk_full(reason): term or vote could not be kept; no message may leave until they are.
     """
 
     send: Callable[[str, Message], None]
@@ -103,6 +104,7 @@ class Hooks:
     commit_limit: Callable[[], int]
     apply: Callable[[int, int, bytes], None]
     membership_changed: Callable[[], None]
+    disk_full: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,14 @@ class _Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def _SyncObj__generateRaftTimeout(self) -> float:
         config = self._core.config
         return self._core.rng.uniform(config.election_timeout_min_s, config.election_timeout_max_s)
+
+    def _SyncObj__setCurrentTerm(self, term: int, vote: str | None) -> None:
+        """An error in here would leave the engine between two roles, e.g. leader of a term that
+        it did not win. So it goes on, and the node keeps silent instead."""
+        try:
+            SyncObj._SyncObj__setCurrentTerm(self, term, vote)
+        except DiskFull as error:
+            self._core.disk_full(str(error))
 
     def _SyncObj__applyLogEntries(self) -> bool:
         self._core.apply_committed()
@@ -433,6 +443,9 @@ class Core:
 
     def may_campaign(self) -> bool:
         return self.is_voter and self._hooks.may_campaign()
+
+    def disk_full(self, reason: str) -> None:
+        self._hooks.disk_full(reason)
 
     def sendable(self) -> tuple[int, int]:
         return self.last_index, self.commit_index

@@ -26,7 +26,6 @@ from raftstore import entries
 from raftstore.config import RaftConfig
 from raftstore.core import CANDIDATE, FOLLOWER, LEADER, Core, Hooks, SnapshotMeta
 from raftstore.entries import Change
-from raftstore.errors import DiskFull
 from raftstore.guard import Guard
 from raftstore.guard_messages import BadMessage, Message
 from raftstore.guard_port import Port
@@ -139,6 +138,7 @@ class Node:
                 commit_limit=self._commit_limit,
                 apply=self._apply,
                 membership_changed=self._membership_changed,
+                disk_full=self.pause_writes,
             ),
             config=config,
             clock=clock,
@@ -240,21 +240,13 @@ class Node:
 
     def receive(self, peer: str, message: object) -> BadMessage | None:
         """A message from `peer`, which the transport has authenticated. Never raises over its content."""
-        try:
-            bad = self.guard.incoming(peer, message)
-        except DiskFull as error:
-            bad = None
-            self.pause_writes(str(error))
+        bad = self.guard.incoming(peer, message)
         self._after_event()
         return bad
 
     def tick(self) -> bool:
         """Let time pass: elections, heartbeats, commit, apply. True: tick again, there is more to apply."""
-        more = False
-        try:
-            more = self._core.tick()
-        except DiskFull as error:
-            self.pause_writes(str(error))
+        more = self._core.tick()
         self.guard.tick()
         self._hand_over_if_read_only()
         self._advance_transfer()

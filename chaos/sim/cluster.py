@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from chaos.sim.clients import Clients, History
-from chaos.sim.host import Build, Host
+from chaos.sim.host import Build, DiskSpeed, Host
 from chaos.sim.invariants import Checker, NotConverged
 from chaos.sim.network import Network
 from raftstore.config import RaftConfig
@@ -156,6 +156,8 @@ class Cluster:
         self.network.heal()
         self.clients.lose_answers = 0.0
         for host in self.hosts.values():
+            host.free_disk()
+            host.speed = DiskSpeed()
             if not host.up:
                 self.start(host.id)
         last = self.clients.insist("last")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chaos.sim.machine import CLUSTER_ID, SimMachine, dump, load
 from raftstore.config import RaftConfig
+from raftstore.errors import DiskFull
 from raftstore.node import Node, SnapshotMeta
 from raftstore.snapshot import commit_file, prune, snapshot_name, snapshot_names
 from raftstore.wal.journal import Batch, Wal
@@ -33,6 +34,10 @@ class WatchedWal(Wal):
         super().setCurrentTerm(term, votedForNodeId)
         if votedForNodeId is not None:
             self.on_vote(term, votedForNodeId)
+
+
+# How often a process with a full disk tries again, in seconds.
+RETRY_FULL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,25 @@ class Host:
             self._sync_due = self.cluster.now + self.rng.uniform(self.speed.min_s, self.speed.max_s)
 
     def _finish_sync(self) -> None:
-        if self._sync is not None and self._sync_due <= self.cluster.now:
+        if self._sync is None or self._sync_due > self.cluster.now:
+            return
+        try:
             self.wal.write(self._sync)
-            self.wal.mark_durable(self._sync.lsn)
-            self._sync = None
-            self.node.durable()
+        except DiskFull as error:
+            self.node.pause_writes(str(error))
+            self._sync_due += RETRY_FULL_S
+            return
+        self.wal.mark_durable(self._sync.lsn)
+        self._sync = None
+        self.node.durable()
+
+    def fill_disk(self, room_bytes: int) -> None:
+        self.cluster.trace(f"{self.id} has {room_bytes} bytes of disk left")
+        self.disk.capacity = self.disk.used() + room_bytes
+
+    def free_disk(self) -> None:
+        self.cluster.trace(f"{self.id} has disk space again")
+        self.disk.capacity = None
 
     # --- dying ---------------------------------------------------------------------------
 
@@ -143,15 +162,14 @@ class Host:
         term = node.term_at(index)
         if index <= self.wal.first_index or term is None:
             return
-        self._store(index, dump(self.machine, index, term, node.voters_at(index)))
-        self.wal.drop_to(max(self.wal.first_index, index - keep_entries))
+        if self._store(index, dump(self.machine, index, term, node.voters_at(index))):
+            self.wal.drop_to(max(self.wal.first_index, index - keep_entries))
 
     def install_snapshot(self, data: bytes) -> None:
         snapshot = load(data).finish()
         meta = SnapshotMeta(snapshot.header.index, snapshot.header.term, snapshot.header.voters)
-        if meta.index <= self.node.applied_index:
+        if meta.index <= self.node.applied_index or not self._store(meta.index, data):
             return
-        self._store(meta.index, data)
 
         def restore() -> None:
             self.machine.state = snapshot.state
@@ -163,13 +181,18 @@ class Host:
         names = snapshot_names(self.disk)
         return self.disk.read(names[-1]) if names else None
 
-    def _store(self, index: int, data: bytes) -> None:
+    def _store(self, index: int, data: bytes) -> bool:
+        """Whether the disk had room for it."""
         if "staged" in self.disk.list():
             self.disk.unlink("staged")
-        self.disk.append("staged", data)
+        try:
+            self.disk.append("staged", data)
+        except OSError:
+            return False
         self.disk.datasync("staged")
         commit_file(self.disk, "staged", snapshot_name(index))
         prune(self.disk)
+        return True
 
     def _load_snapshot(self) -> SnapshotMeta | None:
         stored = self.stored_snapshot()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.sim.cluster import REAL, STEP_S, Cluster
 from chaos.sim.host import Build, DiskSpeed
@@ -25,6 +25,7 @@ class Plan:
     heal: float = 0.01
     stop: float = 0.004
     slow_disk: float = 0.004
+    full_disk: float = 0.002
     snapshot: float = 0.01
     transfer: float = 0.004
     membership: float = 0.01
@@ -33,10 +34,14 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """Two of three clusters have 3 voters; one of three changes its members."""
+    """Two of three clusters have 3 voters; one of three changes its members; one of four is a
+    power storm: slow disks, and cuts that take several nodes at once."""
     rng = random.Random(f"plan {seed}")
     voters = rng.choice([3, 3, 5])
-    return Plan(voters, spares=rng.choice([0, 0, 2]), seconds=rng.uniform(5, 10))
+    plan = Plan(voters, spares=rng.choice([0, 0, 2]), seconds=rng.uniform(5, 10))
+    if rng.random() < 0.25:
+        return replace(plan, spares=0, stop=0.02, slow_disk=0.03, partition=0.02, heal=0.03, snapshot=0.002)
+    return plan
 
 
 class Schedule:
@@ -51,6 +56,7 @@ class Schedule:
             self.cluster.lines = []
         self._rng = random.Random(f"faults {seed}")
         self._restart_at: dict[str, float] = {}
+        self._room_at: dict[str, float] = {}
 
     def run(self) -> Cluster:
         """Raises a Violation."""
@@ -86,6 +92,14 @@ class Schedule:
         if self._chance(plan.slow_disk):
             host = rng.choice(list(cluster.hosts.values()))
             host.speed = DiskSpeed(0.0005, rng.choice([0.004, 0.1, 0.5]))
+        if self._chance(plan.full_disk):
+            host = rng.choice(list(cluster.hosts.values()))
+            host.fill_disk(rng.randint(0, 2000))
+            self._room_at[host.id] = cluster.now + rng.uniform(0.1, 2)
+        for host_id, at in list(self._room_at.items()):
+            if at <= cluster.now:
+                del self._room_at[host_id]
+                cluster.hosts[host_id].free_disk()
         self._processes()
         self._operators()
 

@@ -93,6 +93,7 @@ class Owner:
             commit_limit=lambda: self.limit,
             apply=lambda index, term, payload: self.applied.append((index, term, payload)),
             membership_changed=lambda: None,
+            disk_full=lambda reason: None,
         )
 
 

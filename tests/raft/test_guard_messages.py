@@ -117,7 +117,7 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
     return good(kind, **fields)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("BCZ"), messages()), max_size=12), st.booleans())
 def test_no_sequence_of_messages_makes_a_node_raise(sequence: list[tuple[str, Any]], leads: bool) -> None:
     lone = LoneNode()

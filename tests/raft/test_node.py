@@ -335,3 +335,14 @@ def test_who_cannot_write_does_not_stand_for_election() -> None:
     lone.node.election_deadline = 0.0
     lone.node.tick()
     assert lone.out() == []
+
+
+def test_a_leader_whose_disk_is_full_steps_down_for_a_successor_and_keeps_silent() -> None:
+    """Found by the simulation: the error left it leader, of a term that another had won."""
+    lone = leader()
+    lone.disk.capacity = lone.disk.used()
+    lone.get(
+        "B", {"type": "request_vote", "term": 2, "last_log_index": 2, "last_log_term": 1, "transfer": True}
+    )
+    assert not lone.node.is_leader and lone.node.term == 2
+    assert lone.out() == []
