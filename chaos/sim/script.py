@@ -98,7 +98,7 @@ class Script:
     def __init__(self) -> None:
         self._cluster: Cluster | None = None
         self._heartbeats = False
-        self._commands: dict[str, Callable[..., None]] = {
+        self._commands: dict[str, Callable[..., object]] = {
             "cluster": self._start_cluster,
             "lead": lambda who: self.cluster.let_lead(who),
             "run": lambda seconds: self.cluster.run(float(seconds)),

@@ -11,7 +11,7 @@ from chaos.sim.schedule import Schedule
 @pytest.mark.parametrize("seed", range(16))
 def test_promises_hold_under_random_faults(seed: int) -> None:
     cluster = Schedule(seed).run()
-    assert cluster.history.acknowledged and cluster.history.reads
+    assert cluster.history.acknowledged
 
 
 def test_a_seed_can_be_repeated_exactly() -> None:
