@@ -62,11 +62,11 @@ async def _serve_worker(settings: ChildSettings, number: int, stop: asyncio.Even
 
     store = SocketStore(settings.store_socket)
     worker = Worker(settings.config, store, number=number, shared_ports=settings.config.workers > 1)
-    unix_socket = settings.worker_socket(number)
+    unix_sockets = [settings.worker_socket(n) for n in range(settings.config.workers)]
     with contextlib.suppress(FileNotFoundError):
-        Path(unix_socket).unlink()
+        Path(unix_sockets[number]).unlink()
     try:
-        await run_until(stop, worker, unix_socket)
+        await run_until(stop, worker, unix_sockets)
     finally:
         await store.close()
 

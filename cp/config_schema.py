@@ -40,6 +40,7 @@ class Log(Section, frozen=True):
 
 
 class Diagnostics(Section, frozen=True):
+    interface: str = "0.0.0.0"
     server_port: Port = 5680
 
 

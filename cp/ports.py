@@ -27,7 +27,7 @@ class Unusable(Exception):
 def listeners(config: Config) -> list[Listener]:
     """Every TCP port that this configuration opens; 0 means that the system picks one."""
     api = config.api_server
-    found = [Listener("0.0.0.0", config.diagnostics.server_port, "diagnostics.serverPort")]
+    found = [Listener(config.diagnostics.interface, config.diagnostics.server_port, "diagnostics.serverPort")]
     if api.http.enabled:
         found.append(Listener(api.http.interface, api.http.port, "apiServer.http.port"))
     if api.https.enabled:

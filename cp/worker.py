@@ -11,13 +11,14 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
 from cp.api.app import create_app
 from cp.api.context import Context
 from cp.config_schema import Config
+from cp.diagnostics import diagnostics_of, diagnostics_of_workers
 from cp.initial import create_initial, keep_signing_keys
 from cp.limits import STOP_TIMEOUT_S
 from cp.live import LiveView
@@ -55,16 +56,21 @@ class Worker:
         self._stops: list[Callable[[], Awaitable[object]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, unix_socket: str = "") -> None:
-        """Fold the feed, then serve. Raises Unusable when a port cannot be opened."""
+    async def start(self, unix_sockets: Sequence[str] = ()) -> None:
+        """Fold the feed, then serve. Raises Unusable when a port cannot be opened.
+
+        unix_sockets: where each worker of this replica serves its API to the others; empty
+        when there is only this one.
+        """
         self._spawn(self.live.run(), "feed")
         while not await self.live.wait_for(0, 10.0):
             log.info("waiting for the store's feed")
         log.info("the view stands at index %d with %d resources", self.live.index, len(self.live.view))
-        await self._serve_api(unix_socket)
+        await self._serve_api(unix_sockets[self.number] if unix_sockets else "")
         if self.config.mode == "zone":
             await self._serve_proxies()
         if self.number == 0:
+            await self._serve_diagnostics(unix_sockets)
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
 
@@ -95,11 +101,17 @@ class Worker:
         if api.https.enabled:
             tls = server_context(self.config, api.https.tls_cert_file, api.https.tls_key_file)
             await self._listen(runner, api.https.interface, api.https.port, "apiServer.https.port", tls)
-        if self.number == 0:
-            port = self.config.diagnostics.server_port
-            await self._listen(runner, "0.0.0.0", port, "diagnostics.serverPort")
         if unix_socket:
             await web.UnixSite(runner, unix_socket).start()
+
+    async def _serve_diagnostics(self, siblings: Sequence[str]) -> None:
+        """Health and metrics on a port of their own; nothing else of the API is there."""
+        app = diagnostics_of_workers(siblings) if siblings else diagnostics_of(self.context)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        self._stops.append(runner.cleanup)
+        settings = self.config.diagnostics
+        await self._listen(runner, settings.interface, settings.server_port, "diagnostics.serverPort")
 
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
@@ -154,9 +166,9 @@ class Worker:
         self._tasks.append(asyncio.create_task(guarded(), name=name))
 
 
-async def run_until(stop: asyncio.Event, worker: Worker, unix_socket: str = "") -> None:
+async def run_until(stop: asyncio.Event, worker: Worker, unix_sockets: Sequence[str] = ()) -> None:
     """Start the worker and serve until `stop`, which may come while it still starts. Raises Unusable."""
-    starting = asyncio.create_task(worker.start(unix_socket))
+    starting = asyncio.create_task(worker.start(unix_sockets))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

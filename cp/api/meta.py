@@ -26,12 +26,20 @@ def routes(context: Context) -> list[web.RouteDef]:
     return [
         web.get("/", meta.index),
         web.get("/config", meta.config),
-        web.get("/healthy", meta.healthy),
-        web.get("/ready", meta.ready),
-        web.get("/metrics", meta.metrics),
+        *health_routes(context),
         web.get("/policies", meta.policies),
         web.get("/_resources", meta.resources),
         web.get("/global-insights", meta.global_insights),
+    ]
+
+
+def health_routes(context: Context) -> list[web.RouteDef]:
+    """What the diagnostics port serves, too."""
+    meta = _Meta(context)
+    return [
+        web.get("/healthy", meta.healthy),
+        web.get("/ready", meta.ready),
+        web.get("/metrics", meta.metrics),
     ]
 
 
@@ -80,9 +88,9 @@ class _Meta:
 
     async def metrics(self, request: web.Request) -> web.Response:
         context = self._context
-        context.metrics.view_index.set(context.live.index)
+        context.metrics.observe_replica(await self._status(), context.live.index)
         for kind in KINDS.values():
-            context.metrics.resources_count.labels(kind.name).set(len(context.live.view.list(kind.name)))
+            context.metrics.resources_count.labels(kind.name).set(context.live.view.count(kind.name))
         return web.Response(body=context.metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
 
     async def policies(self, request: web.Request) -> web.Response:
@@ -94,7 +102,7 @@ class _Meta:
 
     async def global_insights(self, request: web.Request) -> web.Response:
         view = await view_for(request, self._context)
-        totals = {kind.name: {"total": len(view.list(kind.name))} for kind in KINDS.values() if kind.path}
+        totals = {kind.name: {"total": view.count(kind.name)} for kind in KINDS.values() if kind.path}
         return json_answer(
             {"type": "GlobalInsights", "creationTime": "0001-01-01T00:00:00Z", "resources": totals}
         )

@@ -22,6 +22,7 @@ ENVIRON = {
     "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
     "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
     "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
+    "RAFTMESH_DIAGNOSTICS_INTERFACE": "127.0.0.1",
     "RAFTMESH_DP_SERVER_PORT": "0",
     "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
     # Keys take a tenth of a second each, and every mesh would get one.

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def settings(directory: Path, name: str, ports: list[int], **raft: Any) -> dict[
     return {
         "apiServer": {"http": {"interface": "127.0.0.1", "port": api}, "https": {"enabled": False}},
         "dpServer": {"interface": "127.0.0.1", "port": dp},
-        "diagnostics": {"serverPort": diagnostics},
+        "diagnostics": {"interface": "127.0.0.1", "serverPort": diagnostics},
         "raft": {
             "nodeId": name,
             "dataDir": str(directory / name),
@@ -163,6 +163,35 @@ async def test_three_replicas_then_two_then_one(tmp_path: Path) -> None:
         assert "no quorum" in body["detail"]
         assert (await rest[0].get("/meshes/two-left"))[0] == 200
         assert (await rest[0].get("/meshes?consistency=linearizable"))[0] == 503
+
+
+async def test_two_workers_share_the_ports_and_come_back(tmp_path: Path) -> None:
+    ports = free_ports(4)
+    config = settings(tmp_path, "cp-1", ports) | {"workers": 2}
+    async with processes() as (session, started):
+        replica = await start(tmp_path, session, config)
+        started.append(replica)
+        await replica.ready()
+        diagnostics = replace(replica, base=f"http://127.0.0.1:{ports[2]}")
+        await diagnostics.ready()
+        status, _, headers = await replica.put("/meshes/m", {"type": "Mesh", "name": "m"})
+        assert status == 201
+        seen = set()
+        for _ in range(40):  # each on a connection of its own, so on either worker
+            async with aiohttp.ClientSession() as fresh, fresh.get(replica.base + "/") as response:
+                seen.add((await response.json())["instanceId"])
+            assert (await replica.get(f"/meshes/m?index={headers['X-Raftmesh-Index']}"))[0] == 200
+        assert len(seen) == 2
+        async with session.get(diagnostics.base + "/metrics") as response:
+            text = await response.text()
+        assert 'view_index{worker="0"}' in text
+        assert 'view_index{worker="1"}' in text
+        async with session.get(diagnostics.base + "/meshes") as response:
+            assert response.status == 404
+        os.kill(int(seen.pop().rpartition("-")[2]), signal.SIGKILL)
+        await replica.ready()
+        await diagnostics.ready()
+        assert await replica.stop() == 0
 
 
 async def alone(replica: Replica) -> None:
