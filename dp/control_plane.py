@@ -24,7 +24,12 @@ REQUEST_TIMEOUT_S = 10.0
 BACKOFF_FIRST_S = 0.1
 
 # What this runner can do; the control plane turns things on only for those who say so.
-FEATURES = ("feature-delta-grpc", "feature-strict-inbound-ports", "feature-reuse-port")
+FEATURES = (
+    "feature-delta-grpc",
+    "feature-dynamic-routes",
+    "feature-strict-inbound-ports",
+    "feature-reuse-port",
+)
 
 # Answers that asking again, or asking another replica, cannot change.
 _FINAL = (400, 401, 403, 422)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -169,12 +168,16 @@ async def test_envoys_keep_serving_without_any_control_plane(running: LocalMesh,
         assert traffic.tally.failed == 0, list(traffic.tally.failures)
 
 
-async def test_a_proxy_without_a_resource_of_its_own_waits_for_one(
-    running: LocalMesh, tmp_path: Path
-) -> None:
-    """`dp run --name` for a Dataplane that nobody created: the bootstrap answers 404."""
+async def test_a_proxy_without_a_resource_of_its_own_waits_for_one(running: LocalMesh, api: Api) -> None:
+    """`dp run --name` for a Dataplane that nobody created: the bootstrap answers 404, and without a token 422."""
     context = ssl.create_default_context(cafile=str(running.ca_path))
+    replica = running.replicas[0]
+    token = await api.dataplane_token(replica.api, "default", "nobody")
     async with aiohttp.ClientSession() as session:
-        body = {"mesh": "default", "name": "nobody", "host": "127.0.0.1"}
-        async with session.post(running.replicas[0].cp + "/bootstrap", json=body, ssl=context) as response:
+        body = {"mesh": "default", "name": "nobody", "host": "127.0.0.1", "dataplaneToken": token}
+        async with session.post(replica.cp + "/bootstrap", json=body, ssl=context) as response:
             assert response.status == 404
+        del body["dataplaneToken"]
+        async with session.post(replica.cp + "/bootstrap", json=body, ssl=context) as response:
+            assert response.status == 422
+            assert "token" in (await response.text()).lower()

@@ -46,6 +46,7 @@ class Profile:
     security: tls.Security | None = None
     bind: bool = True
     unified: bool = False
+    dynamic_routes: bool = False
     proxy: KindConfs = ()
     source: Source | None = None
     tls_conf: KindConfs = ()

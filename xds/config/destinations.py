@@ -17,10 +17,10 @@ from xds.config import confs, routes
 from xds.config.backends import Backends, Item, Profile, cluster_name, service_protocol
 from xds.config.confs import KindConfs
 from xds.config.facts import Pairs, destination, destinations, is_http
-from xds.config.outbound import Outbound, outbound_listener
+from xds.config.outbound import Outbound, outbound_listener, outbound_routes
 from xds.config.policies import LISTENER_KINDS, ROUTE_KINDS
 from xds.engine import Context, derivation
-from xds.types import LISTENER
+from xds.types import LISTENER, ROUTE
 
 
 @derivation
@@ -83,13 +83,14 @@ def outbound_items(
         route_config=kri,
         tags=(("kuma.io/unified-name", kri),),
         bind=profile.bind,
+        dynamic_routes=profile.dynamic_routes,
         routes=found,
         splits=splits,
         confs=confs.only(policies, LISTENER_KINDS),
         proxy=profile.proxy,
         source=profile.source,
     )
-    return (Item(LISTENER, outbound.name, outbound_listener.query(outbound)), *backends.items())
+    return (*_listener_items(outbound), *backends.items())
 
 
 @derivation
@@ -118,13 +119,20 @@ def service_items(
         route_config=naming.outbound_route_name(service),
         tags=tags,
         bind=profile.bind,
+        dynamic_routes=profile.dynamic_routes,
         routes=found,
         splits=splits,
         confs=confs.only(policies, LISTENER_KINDS),
         proxy=profile.proxy,
         source=profile.source,
     )
-    return (Item(LISTENER, outbound.name, outbound_listener.query(outbound)), *backends.items())
+    return (*_listener_items(outbound), *backends.items())
+
+
+def _listener_items(outbound: Outbound) -> Iterator[Item]:
+    yield Item(LISTENER, outbound.name, outbound_listener.query(outbound))
+    if outbound.dynamic_routes and outbound.http:
+        yield Item(ROUTE, outbound.name, outbound_routes.query(outbound))
 
 
 # --- routes --------------------------------------------------------------------------------------

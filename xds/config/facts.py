@@ -61,6 +61,11 @@ class Client:
         return "feature-unified-resource-naming" in self.features
 
     @property
+    def dynamic_routes(self) -> bool:
+        """Whether outbound routes are sent as resources of their own (RDS), see ADR 5."""
+        return "feature-dynamic-routes" in self.features
+
+    @property
     def reuse_port(self) -> bool:
         return "feature-reuse-port" in self.features
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xds.config.draft import Draft, Fields, Typed, named, seconds, socket_address, stat_name, wrapped
+from xds.config.draft import ADS, Draft, Fields, Typed, named, seconds, socket_address, stat_name, wrapped
 from xds.config.facts import Pairs
 
 LISTENER = "envoy.config.listener.v3.Listener"
+ROUTES = "envoy.config.route.v3.RouteConfiguration"
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HCM_FILTER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -111,6 +112,14 @@ def routes_of(manager: Draft) -> Iterator[Draft]:
     """The routes inside an HTTP connection manager."""
     for host in manager.get("route_config", {}).get("virtual_hosts", ()):
         yield from host["routes"]
+
+
+def take_routes(draft: Draft, name: str) -> Draft:
+    """Take the routes out of a listener with one HTTP connection manager, and let it ask for them by name."""
+    manager = next(managers(draft))
+    routes: Draft = manager.pop("route_config") | {"name": name}
+    manager["rds"] = {"config_source": ADS, "route_config_name": name}
+    return routes
 
 
 def insert_http_filter(manager: Draft, added: Draft) -> None:

@@ -7,6 +7,7 @@ one listener and one cluster, encoded once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xds.config import cluster, hcm, policies
 from xds.config.confs import KindConfs
@@ -16,7 +17,7 @@ from xds.config.routes import Route, Split, route_drafts
 from xds.config.tls import UpstreamTls
 from xds.encode import encode
 from xds.engine import Context, derivation
-from xds.types import CLUSTER, LISTENER, Encoded
+from xds.types import CLUSTER, LISTENER, ROUTE, Encoded
 
 TCP_IDLE_S = 3600
 
@@ -54,6 +55,7 @@ class Outbound:
 
     service: what the destination is called in statistics; display_service: in logs. tags: metadata.
     splits: where bytes go when the protocol has no requests. proxy: confs of the client as a whole.
+    dynamic_routes: routes are a resource of their own, which has the name of the listener (ADR 5).
     """
 
     name: str
@@ -66,6 +68,7 @@ class Outbound:
     route_config: str
     tags: Pairs
     bind: bool
+    dynamic_routes: bool = False
     routes: tuple[Route, ...] = ()
     splits: tuple[Split, ...] = ()
     confs: KindConfs = ()
@@ -86,9 +89,26 @@ def backend_cluster(ctx: Context, backend: Backend) -> Encoded:
     return encode(CLUSTER, backend.name, serialized(cluster.CLUSTER, draft))
 
 
+class _Parts(NamedTuple):
+    listener: Encoded
+    routes: Encoded | None
+
+
 @derivation
 def outbound_listener(ctx: Context, outbound: Outbound) -> Encoded:
     """The listener of a destination."""
+    return _parts(ctx, outbound).listener
+
+
+@derivation
+def outbound_routes(ctx: Context, outbound: Outbound) -> Encoded | None:
+    """The routes of a destination, for a proxy that gets them apart from its listener."""
+    return _parts(ctx, outbound).routes
+
+
+@derivation
+def _parts(ctx: Context, outbound: Outbound) -> _Parts:
+    """Listener and routes are drafted as one, so that policies edit them the same either way."""
     draft = hcm.listener(outbound.name, outbound.address, outbound.port, "OUTBOUND")
     if not outbound.bind:
         draft["bind_to_port"] = wrapped(False)
@@ -96,7 +116,11 @@ def outbound_listener(ctx: Context, outbound: Outbound) -> Encoded:
         hcm.set_tags(draft, outbound.tags)
     draft["filter_chains"] = [{"filters": [_filter(outbound)]}]
     policies.edit_outbound_listener(draft, outbound)
-    return encode(LISTENER, outbound.name, serialized(hcm.LISTENER, draft))
+    routes = None
+    if outbound.dynamic_routes and outbound.http:
+        taken = hcm.take_routes(draft, outbound.name)
+        routes = encode(ROUTE, outbound.name, serialized(hcm.ROUTES, taken))
+    return _Parts(encode(LISTENER, outbound.name, serialized(hcm.LISTENER, draft)), routes)
 
 
 def _filter(outbound: Outbound) -> Draft:

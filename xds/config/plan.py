@@ -95,6 +95,7 @@ def _profile(
         security=security,
         bind=facts.transparent is None,
         unified=client.unified,
+        dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source_of(facts) if logs else None,
     )
