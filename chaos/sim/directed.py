@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from chaos.sim.clients import Write
 from chaos.sim.cluster import REAL, Cluster
 from chaos.sim.host import Build, DiskSpeed
-from chaos.sim.invariants import Disrupted, NotConverged, crashes_are_violations
+from chaos.sim.invariants import Disrupted, NotConverged, RotNotFound, crashes_are_violations
 from chaos.sim.network import Message
+from raftstore.errors import Corrupt
 from raftstore.node import ProposeResult
 
 SLOW = DiskSpeed(5.0, 5.0)
@@ -390,6 +391,30 @@ def rejoin_with_snapshot(build: Build = REAL) -> Cluster:
     return cluster
 
 
+def rotten_log(build: Build = REAL) -> Cluster:
+    """A bit that flipped on the disk is found at the start, and never becomes anyone's state."""
+    cluster = _cluster("ABC", build)
+    cluster.let_lead("A")
+    for number in range(20):
+        _acknowledged(cluster, cluster.clients.write(f"w{number}", "A"))
+    cluster.run(0.3)
+    cluster.stop("C")
+    disk = cluster.hosts["C"].disk
+    segment = next(name for name in disk.list() if name.endswith(".wal"))
+    size = len(disk.read(segment))
+    for byte in range(size // 4, 3 * size // 4, 97):
+        disk.flip(segment, byte, bit=byte % 8)
+        try:
+            cluster.start("C")
+        except Corrupt:
+            disk.flip(segment, byte, bit=byte % 8)
+        else:
+            raise RotNotFound(f"C starts although byte {byte} of {size} of its log is rotten")
+    cluster.start("C")
+    cluster.settle()
+    return cluster
+
+
 Scenario = Callable[[Build], Cluster]
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
@@ -411,6 +436,7 @@ SCENARIOS: dict[str, Scenario] = {
         retry_of_lost_answer,
         retry_after_snapshot,
         rejoin_with_snapshot,
+        rotten_log,
     )
 }
 

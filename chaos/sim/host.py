@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,8 @@ class Host:
         if self._sync is not None and self.rng.random() < 0.5 and self._sync.segment in self.disk.list():
             size = len(self.disk.read(self._sync.segment))
             if size == self._sync.offset:
-                self.disk.append(self._sync.segment, self._sync.data[: self.rng.randint(0, 400)])
+                with suppress(OSError):  # a full disk takes what fits
+                    self.disk.append(self._sync.segment, self._sync.data[: self.rng.randint(0, 400)])
 
     # --- snapshots -----------------------------------------------------------------------
 

@@ -73,6 +73,10 @@ class Disrupted(Violation):
     """One node with bad links does not cost the others their leader."""
 
 
+class RotNotFound(Violation):
+    """A replica does not start on a log that is not what it wrote."""
+
+
 class NodeCrashed(Violation):
     """No message, fault or schedule makes a node raise."""
 

@@ -17,7 +17,7 @@ from chaos.sim.host import Build
 from chaos.sim.invariants import Violation
 from chaos.sim.schedule import Schedule
 
-RANDOM_SEEDS = 10
+RANDOM_SEEDS = 6
 
 
 def verdicts(build: Build, seeds: int = RANDOM_SEEDS) -> list[str]:
