@@ -38,6 +38,7 @@ class Profile:
 
     matched: policies that select it. proxy: confs of the client as a whole that listeners carry.
     source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
+    told_tags: tags that requests carry.
     """
 
     mesh: str
@@ -50,6 +51,7 @@ class Profile:
     proxy: KindConfs = ()
     source: Source | None = None
     tls_conf: KindConfs = ()
+    told_tags: Pairs = ()
 
 
 def cluster_name(facts: Destination, port: Port, profile: Profile) -> str:

@@ -118,3 +118,8 @@ def set_wrapped(draft: Draft, name: str, value: Any) -> None:
     """Set a field that is a wrapped number or flag; None leaves it as it is."""
     if value is not None:
         draft[name] = wrapped(value)
+
+
+def set_panic_threshold(draft: Draft, percentage: float) -> None:
+    """Below which share of healthy endpoints a cluster ignores health altogether."""
+    draft.setdefault("common_lb_config", {})["healthy_panic_threshold"] = {"value": percentage}

@@ -228,6 +228,29 @@ def permission_rules(ctx: Context, mesh: str, names: Names) -> str:
     return text_of({"from": [_subset(rule) for rule in found]})
 
 
+@derivation
+def fault_rules(ctx: Context, mesh: str, names: Names) -> str:
+    """The faults of one inbound as JSON: {"rules": [...], "from": [...]}."""
+    items = _items(ctx, "MeshFaultInjection", mesh, names)
+    rules = from_rules(ctx, "MeshFaultInjection", mesh, names)
+    catch_all = rules.catch_all()
+    found = [
+        {"kri": rule.origins[-1].meta.kri, "match": match, "conf": rule.conf}
+        for match, rule in rules.matched()
+    ]
+    if catch_all is not None:
+        found.append({"kri": catch_all.origins[-1].meta.kri, "conf": catch_all.conf})
+    by_tags = by_precedence(from_subset_rules("MeshFaultInjection", list(from_entries(items))))
+    return text_of({"rules": found, "from": [_subset(rule) for rule in by_tags]})
+
+
+@derivation
+def faults_exist(ctx: Context, mesh: str, shadow: bool) -> bool:
+    """Whether any policy of a mesh injects faults, so that clients have to tell their tags."""
+    policies = policies_of(ctx, "MeshFaultInjection", mesh)
+    return any(shadow or not policy.meta.shadow for policy in policies)
+
+
 def _subset(rule: SubsetRule) -> dict[str, Any]:
     tags = [{"key": tag.key, "value": tag.value, "not": tag.negated} for tag in rule.subset]
     return {"tags": tags, "conf": rule.conf}
@@ -239,6 +262,8 @@ def inbound_rules_by_client(ctx: Context, mesh: str, matched: Iterable[tuple[str
     for kind, names in matched:
         if kind == "MeshTrafficPermission":
             found.append((kind, permission_rules(ctx, mesh, names)))
+        elif kind == "MeshFaultInjection":
+            found.append((kind, fault_rules(ctx, mesh, names)))
     return tuple(found)
 
 

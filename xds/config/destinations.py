@@ -89,6 +89,7 @@ def outbound_items(
         confs=confs.only(policies, LISTENER_KINDS),
         proxy=profile.proxy,
         source=profile.source,
+        told_tags=profile.told_tags,
     )
     return (*_listener_items(outbound), *backends.items())
 
@@ -125,6 +126,7 @@ def service_items(
         confs=confs.only(policies, LISTENER_KINDS),
         proxy=profile.proxy,
         source=profile.source,
+        told_tags=profile.told_tags,
     )
     return (*_listener_items(outbound), *backends.items())
 

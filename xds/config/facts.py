@@ -300,6 +300,13 @@ class DataplaneFacts:
         found = {*gateway, *(inbound.service for inbound in self.inbounds)}
         return tuple(sorted(found - {""}))
 
+    @property
+    def tags(self) -> Pairs:
+        """All its tags, sorted; one key may have several values."""
+        return tuple(
+            sorted({pair for found in self.inbounds for pair in found.tags} | set(self.gateway_tags))
+        )
+
 
 @derivation
 def dataplane_facts(ctx: Context, mesh: str, name: str) -> DataplaneFacts | None:

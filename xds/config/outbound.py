@@ -54,6 +54,7 @@ class Outbound:
     """Everything that the listener of a destination depends on.
 
     service: what the destination is called in statistics; display_service: in logs. tags: metadata.
+    told_tags: tags of the client that requests carry, for servers that inject faults by them.
     splits: where bytes go when the protocol has no requests. proxy: confs of the client as a whole.
     dynamic_routes: routes are a resource of their own, which has the name of the listener (ADR 5).
     """
@@ -74,6 +75,7 @@ class Outbound:
     confs: KindConfs = ()
     proxy: KindConfs = ()
     source: Source | None = None
+    told_tags: Pairs = ()
 
     @property
     def http(self) -> bool:

@@ -31,6 +31,7 @@ from xds.config.facts import (
 )
 from xds.config.identity import Identity
 from xds.config.outbound import Source
+from xds.config.policies import meshtls
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, LISTENER
 
@@ -58,10 +59,10 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     proxy = confs.single_confs(ctx, mesh, matched.to)
     items = [
         *_inbounds(ctx, facts, client, security, matched, proxy),
-        *_transparent(facts, settings, client, security, proxy),
+        *_transparent(facts, settings, client, _permissive(ctx, facts, security, matched)),
         *_admin(facts, client),
     ]
-    profile = _profile(facts, client, security, matched, proxy)
+    profile = _profile(ctx, facts, client, security, matched, proxy)
     groups = tuple(_outbounds(ctx, facts, client, profile))
     return Plan(tuple(items), groups, _identity(facts, security))
 
@@ -69,18 +70,18 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
 def _identity(facts: DataplaneFacts, security: tls.Security | None) -> Identity | None:
     if security is None:
         return None
-    tags = {pair for found in facts.inbounds for pair in found.tags} | set(facts.gateway_tags)
     return Identity(
         facts.mesh,
         facts.name,
         security.identity_secret,
         security.ca_secret,
         facts.services,
-        tuple(sorted(tags)),
+        facts.tags,
     )
 
 
 def _profile(
+    ctx: Context,
     facts: DataplaneFacts,
     client: Client,
     security: tls.Security | None,
@@ -98,7 +99,17 @@ def _profile(
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source_of(facts) if logs else None,
+        tls_conf=confs.only(_first_inbound_confs(ctx, facts, matched), ("MeshTLS",)),
+        told_tags=facts.tags if confs.faults_exist(ctx, facts.mesh, client.shadow) else (),
     )
+
+
+def _first_inbound_confs(ctx: Context, facts: DataplaneFacts, matched: Matched) -> KindConfs:
+    """What policies say of the first inbound, which speaks for the proxy as a client."""
+    if not facts.inbounds:
+        return ()
+    first = facts.inbounds[0]
+    return confs.inbound_confs(ctx, facts.mesh, matched.of_inbound(first.address, first.port))
 
 
 def source_of(facts: DataplaneFacts) -> Source:
@@ -205,13 +216,12 @@ def _transparent(
     facts: DataplaneFacts,
     settings: MeshFacts,
     client: Client,
-    security: tls.Security | None,
-    proxy: KindConfs,
+    permissive: bool,
 ) -> Iterator[Item]:
     proxying = facts.transparent
     if proxying is None:
         return
-    strict = client.strict_inbound_ports and not (security is not None and security.permissive)
+    strict = client.strict_inbound_ports and not permissive
     ports = tuple(sorted({found.port for found in facts.inbounds})) if strict else None
     for ip_version in (4, 6) if proxying.ipv6 else (4,):
         if settings.passthrough:
@@ -227,6 +237,17 @@ def _transparent(
     if client.strict_inbound_ports and proxying.inbound_port:
         name = naming.NO_DESTINATION_INBOUND
         yield Item(CLUSTER, name, transparent.no_destination_cluster.query())
+
+
+def _permissive(ctx: Context, facts: DataplaneFacts, security: tls.Security | None, matched: Matched) -> bool:
+    """Whether some inbound takes plain traffic next to mTLS."""
+    if security is None:
+        return False
+    by_port = (matched.of_inbound(found.address, found.port) for found in facts.inbounds)
+    return any(
+        meshtls.permissive(confs.inbound_confs(ctx, facts.mesh, policies), security.permissive)
+        for policies in by_port
+    )
 
 
 def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:

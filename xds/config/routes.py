@@ -17,6 +17,7 @@ import msgspec
 from mesh.policy.merge import hash_matches
 from xds.config.confs import KindConfs, text_of
 from xds.config.draft import Draft, seconds, wrapped
+from xds.config.percent import fraction
 
 CATCH_ALL: Sequence[Mapping[str, Any]] = ({"path": {"type": "PathPrefix", "value": "/"}},)
 CATCH_ALL_NAME = hash_matches(CATCH_ALL)
@@ -148,7 +149,7 @@ def _paths(path: Mapping[str, str] | None) -> Iterator[tuple[Draft, str]]:
 
 def _conditions(match: Mapping[str, Any]) -> Draft:
     draft: Draft = {}
-    headers = [_header(header) for header in match.get("headers") or ()]
+    headers = [header_matcher(header) for header in match.get("headers") or ()]
     if method := match.get("method"):
         headers.insert(0, {"name": ":method", "string_match": {"exact": method}})
     if headers:
@@ -158,7 +159,8 @@ def _conditions(match: Mapping[str, Any]) -> Draft:
     return draft
 
 
-def _header(header: Mapping[str, str]) -> Draft:
+def header_matcher(header: Mapping[str, str]) -> Draft:
+    """A condition on a header, of a policy's `{name, type, value}`."""
     kind, value, name = header.get("type") or "Exact", header.get("value", ""), header["name"]
     if kind == "Present":
         return {"name": name, "present_match": True}
@@ -291,13 +293,6 @@ _FILTERS = {
 
 def _mirror(cluster: str, percentage: float) -> Draft:
     return {"cluster": cluster, "runtime_fraction": {"default_value": fraction(percentage)}}
-
-
-def fraction(percentage: float) -> Draft:
-    """A FractionalPercent: in hundredths, or in millionths where those are not fine enough."""
-    if percentage == int(percentage):
-        return {"numerator": int(percentage)}
-    return {"numerator": round(percentage * 10_000), "denominator": "MILLION"}
 
 
 def with_confs(route: Route, confs: KindConfs) -> Route:

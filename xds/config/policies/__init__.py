@@ -19,7 +19,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xds.config.draft import Draft
-from xds.config.policies import permission, timeout
+from xds.config.policies import (
+    circuitbreaker,
+    faultinjection,
+    healthcheck,
+    loadbalancing,
+    meshtls,
+    permission,
+    ratelimit,
+    retry,
+    timeout,
+)
 
 if TYPE_CHECKING:
     from xds.config.inbound import Inbound
@@ -27,40 +37,55 @@ if TYPE_CHECKING:
     from xds.config.routes import Route
     from xds.config.transparent import Passthrough
 
-BACKEND_KINDS = frozenset({"MeshTimeout"})
+BACKEND_KINDS = frozenset(
+    {"MeshLoadBalancingStrategy", "MeshTimeout", "MeshHealthCheck", "MeshCircuitBreaker"}
+)
 """Kinds of `to` that configure clusters."""
 
-LISTENER_KINDS = frozenset({"MeshTimeout"})
+LISTENER_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshTimeout", "MeshRetry"})
 """Kinds of `to` that configure listeners and their routes."""
 
-ROUTE_KINDS = frozenset({"MeshTimeout"})
+ROUTE_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshTimeout", "MeshRetry"})
 """Kinds that may have a conf for one MeshHTTPRoute."""
 
 
 def edit_backend(draft: Draft, backend: Backend) -> None:
     """Apply what policies say of a destination to its cluster."""
+    meshtls.edit_backend(draft, backend)
+    loadbalancing.edit_backend(draft, backend)
     timeout.edit_backend(draft, backend)
+    healthcheck.edit_backend(draft, backend)
+    circuitbreaker.edit_backend(draft, backend)
 
 
 def edit_inbound_cluster(draft: Draft, inbound: Inbound) -> None:
     """Apply what policies say of an inbound to the cluster of the application."""
     timeout.edit_inbound_cluster(draft, inbound)
+    circuitbreaker.edit_inbound_cluster(draft, inbound)
 
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Apply what policies say of an inbound to its listener."""
+    meshtls.edit_inbound_listener(draft, inbound)
+    faultinjection.edit_inbound_listener(draft, inbound)
+    ratelimit.edit_inbound_listener(draft, inbound)
     timeout.edit_inbound_listener(draft, inbound)
     permission.edit_inbound_listener(draft, inbound)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
     """Apply what policies say of a destination to its listener."""
+    loadbalancing.edit_outbound_listener(draft, outbound)
+    faultinjection.edit_outbound_listener(draft, outbound)
     timeout.edit_outbound_listener(draft, outbound)
+    retry.edit_outbound_listener(draft, outbound)
 
 
 def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
     """Apply what policies say of a destination or a route of it to one route."""
+    loadbalancing.edit_route(draft, route, outbound)
     timeout.edit_route(draft, route, outbound)
+    retry.edit_route(draft, route, outbound)
 
 
 def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
@@ -69,4 +94,4 @@ def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
 
 def permissive(inbound: Inbound) -> bool:
     """Whether an inbound takes plain traffic next to mTLS."""
-    return inbound.security is not None and inbound.security.permissive
+    return inbound.security is not None and meshtls.permissive(inbound.confs, inbound.security.permissive)

@@ -1,0 +1,117 @@
+"""MeshFaultInjection: faults on purpose, each a filter of its own in front of the router.
+
+For some clients only: by identity (`rules`), the filter sits in a matcher that skips it for others; by
+tags (`from`), it looks at a header in which clients tell their tags.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from xds.config import hcm
+from xds.config.draft import Draft, duration, named
+from xds.config.facts import Pairs
+from xds.config.percent import fraction
+from xds.config.policies.permission import predicate
+
+if TYPE_CHECKING:
+    from xds.config.inbound import Inbound
+    from xds.config.outbound import Outbound
+
+KIND = "MeshFaultInjection"
+FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
+FAULT_FILTER = "envoy.filters.http.fault"
+WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
+TAGS_HEADER = "x-kuma-tags"
+_KBPS = {"k": 1, "M": 1_000, "G": 1_000_000}
+_LIMIT = re.compile(r"(\d*)\s?([kMG])bps")
+
+Json = Mapping[str, Any]
+
+
+def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
+    """Put the faults of an inbound into its HTTP connection managers."""
+    text = dict(inbound.rules).get(KIND, "")
+    found: Json = msgspec.json.decode(text) if text else {}
+    for manager in hcm.managers(draft):
+        for rule in found.get("rules") or ():
+            for fault in rule["conf"].get("http") or ():
+                hcm.insert_http_filter(manager, _by_identity(rule, _fault(fault)))
+        for rule in found.get("from") or ():
+            for fault in rule["conf"].get("http") or ():
+                fields = _fault(fault) | _by_tags(rule["tags"])
+                hcm.insert_http_filter(manager, named(FAULT_FILTER, FAULT, fields))
+
+
+def _fault(fault: Json) -> Draft:
+    draft: Draft = {}
+    if abort := fault.get("abort"):
+        draft["abort"] = {"http_status": abort["httpStatus"], "percentage": fraction(abort["percentage"])}
+    if delay := fault.get("delay"):
+        draft["delay"] = {
+            "fixed_delay": duration(delay["value"]),
+            "percentage": fraction(delay["percentage"]),
+        }
+    if bandwidth := fault.get("responseBandwidth"):
+        draft["response_rate_limit"] = {
+            "fixed_limit": {"limit_kbps": kilobits(bandwidth["limit"])},
+            "percentage": fraction(bandwidth["percentage"]),
+        }
+    return draft
+
+
+def kilobits(limit: str) -> int:
+    """A bandwidth such as "50Mbps" in kilobits per second. Raises ValueError with the text."""
+    found = _LIMIT.fullmatch(limit)
+    if found is None:
+        raise ValueError(f"responseBandwidth.limit: {limit!r} is no bandwidth such as 50Mbps")
+    return int(found[1] or 0) * _KBPS[found[2]]
+
+
+def _by_identity(rule: Json, fault: Draft) -> Draft:
+    match = rule.get("match")
+    if match is None:
+        return named(rule["kri"], FAULT, fault)
+    others = {"not_matcher": predicate(match)}
+    skip = {"predicate": others, "on_match": {"action": named("skip", SKIP)}}
+    fields = {
+        "extension_config": named(FAULT_FILTER, FAULT, fault),
+        "xds_matcher": {"matcher_list": {"matchers": [skip]}},
+    }
+    return named(rule["kri"], WITH_MATCHER, fields)
+
+
+# --- by tags -------------------------------------------------------------------------------------
+
+
+def _by_tags(tags: Sequence[Json]) -> Draft:
+    if not tags:
+        return {}
+    headers = []
+    for tag in tags:
+        pattern = f".*&{re.escape(tag['key'])}=[^&]*{re.escape(tag['value'])}[,&].*"
+        match: Draft = {"name": TAGS_HEADER, "string_match": {"safe_regex": {"regex": pattern}}}
+        headers.append(match | {"invert_match": True} if tag.get("not") else match)
+    return {"headers": headers}
+
+
+def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
+    """Tell our tags to servers, while some of them inject faults."""
+    if not outbound.told_tags:
+        return
+    header = {"header": {"key": TAGS_HEADER, "value": tags_header(outbound.told_tags)}}
+    for manager in hcm.managers(draft):
+        manager["route_config"].setdefault("request_headers_to_add", []).append(header)
+
+
+def tags_header(tags: Pairs) -> str:
+    """Tags as one header: `&key=value,value&&key=value&`."""
+    values: dict[str, list[str]] = {}
+    for key, value in tags:
+        values.setdefault(key, []).append(value)
+    return "".join(f"&{key}={','.join(found)}&" for key, found in sorted(values.items()))
