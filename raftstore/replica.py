@@ -87,7 +87,7 @@ class Replica:
         self.opened = opened
         self.machine = opened.machine
         self._loop = asyncio.get_running_loop()
-        self._turn_due = self._closing = False
+        self._turn_due = self._closing = self._closed = False
         self._turned_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.feed_log = Feed(opened.machine.state)
@@ -102,6 +102,7 @@ class Replica:
         now = self._loop.time()
         self._forwarder = Forwarder(4 * self.raft.election_timeout_max_s, now)
         self._waits = AppliedWaits()
+        self._reads: set[OnIndex] = set()  # not answered yet
         self._waits.applied(opened.machine.state.index)
         self._intake = Intake(
             propose=self.node.propose, answer=self._answer, time_ms=wall_ms, refusal=self._refusal
@@ -141,6 +142,8 @@ class Replica:
 
     def submit_encoded(self, txn: bytes, timeout_s: float, on_done: OnOutcome) -> None:
         """As submit, for a transaction that went through check_txn and carries a request id."""
+        if self._closing:
+            raise Unavailable("this replica has ended")
         now = self._loop.time()
         deadline = now + timeout_s
         self._forwarder.submit(txn, deadline, now, lambda r: self._decided(r, deadline, on_done))
@@ -165,6 +168,12 @@ class Replica:
     def read_index_nowait(self, timeout_s: float, on_done: OnIndex) -> None:
         """As read_index; on_done gets the index once it is applied here, or an Unavailable."""
         deadline = self._loop.time() + timeout_s
+        self._reads.add(on_done)
+
+        def done(result: int | StoreError) -> None:
+            if on_done in self._reads:
+                self._reads.remove(on_done)
+                on_done(result)
 
         def confirmed(index: int | None) -> None:
             now = self._loop.time()
@@ -172,10 +181,10 @@ class Replica:
                 self._waits.add(
                     index,
                     deadline,
-                    lambda applied: on_done(index if applied else Unavailable(f"index {index} comes late")),
+                    lambda applied: done(index if applied else Unavailable(f"index {index} comes late")),
                 )
             elif now + READ_RETRY_S > deadline or self._closing:
-                on_done(Unavailable(self._why_no_leader(), self.node.leader))
+                done(Unavailable(self._why_no_leader(), self.node.leader))
             else:
                 self._loop.call_later(READ_RETRY_S, ask)
 
@@ -224,11 +233,10 @@ class Replica:
 
     async def close(self) -> None:
         """Stop taking part. What is acknowledged is on disk already."""
-        if self._closing:
+        if self._closed:
             return
-        self._closing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed = True
+        self._end()
         await self.rejoin.close()
         await self.transfers.close()
         await self.compactor.close()
@@ -423,7 +431,20 @@ class Replica:
         """End the replica over something that must not happen: `failed` holds it."""
         if not self.failed.done():
             self.failed.set_exception(error)
-            self._closing = True
+            self.failed.exception()  # whoever cares awaits it
+            self._end()
+
+    def _end(self) -> None:
+        """Take no more part, and tell everybody who waits."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        never = float("inf")
+        self._forwarder.tick(never)
+        self._waits.tick(never)
+        reads, self._reads = self._reads, set()
+        for on_done in reads:
+            on_done(Unavailable("this replica has ended"))
 
 
 def wall_ms() -> int:
