@@ -47,7 +47,6 @@ class Diagnostics(Section, frozen=True):
 class Defaults(Section, frozen=True):
     skip_mesh_creation: bool = False
     skip_hostname_generators: bool = False
-    create_mesh_routing_resources: bool = False
 
 
 class StoreSettings(Section, frozen=True):
@@ -169,8 +168,6 @@ class DpAuthn(Section, frozen=True):
 
 class Hds(Section, frozen=True):
     enabled: bool = True
-    interval: Duration = 5.0
-    refresh_interval: Duration = 10.0
 
 
 class DpServer(Section, frozen=True):
@@ -196,9 +193,7 @@ class BootstrapServer(Section, frozen=True):
 
 
 class XdsServer(Section, frozen=True):
-    dataplane_status_flush_interval: Duration = 10.0
     dataplane_deregistration_delay: Duration = 10.0
-    nack_backoff: Duration = 5.0
 
 
 class MonitoringAssignmentServer(Section, frozen=True):
@@ -256,7 +251,6 @@ class Raft(Section, frozen=True):
     `join`: this replica is not among the first ones; it waits to be added."""
 
     node_id: str = "cp-1"
-    cluster_name: str = "raftmesh"
     data_dir: str = "/var/lib/raftmesh"
     listen: str = "0.0.0.0:5683"
     advertise: str = ""
@@ -310,6 +304,11 @@ KUMA_ONLY: dict[str, str] = {
     "interCp": "replicas talk over the raft port",
     "leaderElection": "the leader is elected by the raft log",
     "xdsServer.dataplaneConfigurationRefreshInterval": "configuration is derived on events, not on a timer",
+    "xdsServer.dataplaneStatusFlushInterval": "what is observed of proxies is written when it changes",
+    "xdsServer.nackBackoff": "a rejected resource is sent again when it changes, not after a time",
+    "defaults.createMeshRoutingResources": "the legacy kinds that it creates do not exist",
+    "dpServer.hds.interval": "not adjustable here",
+    "dpServer.hds.refreshInterval": "not adjustable here",
     "metrics": "insights follow events, not a resync timer",
     "runtime.kubernetes": "raftmesh runs in Universal mode",
     "runtime.universal.vipRefreshInterval": "addresses follow events, not a timer",

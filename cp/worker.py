@@ -17,6 +17,7 @@ from aiohttp import web
 
 from cp.api.app import create_app
 from cp.api.context import Context
+from cp.cleanup import keep_clean
 from cp.config_schema import Config
 from cp.diagnostics import diagnostics_of, diagnostics_of_workers
 from cp.initial import create_initial, keep_signing_keys
@@ -73,6 +74,7 @@ class Worker:
             await self._serve_diagnostics(unix_sockets)
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
+            self._spawn(keep_clean(self.config, self.store, self.live), "clean-up")
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight end, then let go of the feed."""

@@ -121,7 +121,7 @@ def test_secrets_never_leave() -> None:
     tree = redacted(config)
     assert "hunter2" not in str(tree)
     assert tree["multizone"]["zone"]["kds"]["token"] == "*****"
-    assert tree["xdsServer"]["nackBackoff"] == "5s"
+    assert tree["xdsServer"]["dataplaneDeregistrationDelay"] == "10s"
     assert tree["multizone"]["global"]["kds"]["grpcPort"] == 5685
 
 
