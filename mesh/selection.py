@@ -1,7 +1,8 @@
-"""Which Dataplanes stand behind a MeshService."""
+"""Which Dataplanes stand behind a MeshService, and which serve a MeshGateway."""
 
 from __future__ import annotations
 
+from mesh.policy.proxy import item_of, proxy_of
 from mesh.reader import Reader
 from mesh.resource import Resource
 
@@ -23,3 +24,10 @@ def is_selected(service: Resource, dataplane: Resource) -> bool:
     return bool(tags) and any(
         all(found.get(key) == value for key, value in tags.items()) for found in dataplane.spec.tag_sets
     )
+
+
+def dataplanes_of_gateway(reader: Reader, gateway: Resource) -> list[Resource]:
+    """The Dataplanes that serve a MeshGateway, sorted by name."""
+    own = item_of(gateway).meta
+    found = (each for each in reader.list("Dataplane", gateway.mesh) if each.spec.is_builtin_gateway)
+    return [each for each in found if proxy_of(reader, item_of(each)).gateway_meta == own]

@@ -26,7 +26,7 @@ from mesh.policy import documents
 from mesh.policy.proxy import item_of
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource
-from mesh.selection import dataplanes_of
+from mesh.selection import dataplanes_of, dataplanes_of_gateway
 from mesh.templates import TemplateError
 from mesh.view import View
 
@@ -48,6 +48,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         web.get(outbound + "/_routes", inspect.outbound_routes),
         web.get(outbound + "/_routes/{route}/_policies", inspect.route_policies),
         web.get("/meshes/{mesh}/meshservices/{name}/_dataplanes", inspect.service_dataplanes),
+        web.get("/meshes/{mesh}/meshgateways/{name}/dataplanes", inspect.gateway_dataplanes),
         web.get("/meshes/{mesh}/{plural}/{name}/_resources/dataplanes", inspect.affected_dataplanes),
         web.get("/meshes/{mesh}/{plural}/{name}/_hostnames", inspect.hostnames),
     ]
@@ -112,6 +113,14 @@ class _Inspect:
         view = await self._view(request)
         service = _need(view, "MeshService", request, "Could not retrieve MeshService")
         return _page(request, dataplanes_of(view, service))
+
+    async def gateway_dataplanes(self, request: web.Request) -> web.Response:
+        """Kuma's older form: the keys of the proxies, no pages."""
+        view = await self._view(request)
+        gateway = _need(view, "MeshGateway", request, "Could not retrieve MeshGateway")
+        found = dataplanes_of_gateway(view, gateway)
+        items = [{"dataplane": {"mesh": each.mesh, "name": each.name}} for each in found]
+        return json_answer({"total": len(items), "items": items})
 
     async def hostnames(self, request: web.Request) -> web.Response:
         plural = request.match_info["plural"]

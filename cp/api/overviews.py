@@ -18,9 +18,10 @@ from cp.api.context import Context
 from cp.api.lists import filters_of, next_page, page_of
 from cp.problems import bad_request, not_found
 from mesh.codec import rfc3339
+from mesh.kinds.insights import Service
 from mesh.overview import insight_of, to_overview
 from mesh.registry import KINDS, kind_by_path
-from mesh.resource import Resource
+from mesh.resource import DISPLAY_NAME, Resource
 from mesh.view import View
 
 SERVICE_TYPES = ("internal", "external", "gateway_delegated", "gateway_builtin")
@@ -107,17 +108,19 @@ class _Overviews:
         )
 
     async def service(self, request: web.Request) -> web.Response:
+        """One service; what has no proxies is a service without any, not an error."""
+        insight = self._insight(await self._view(request), request.match_info["mesh"])
+        if insight is None:
+            raise not_found("Could not retrieve a resource")
         name = request.match_info["service"]
-        for each in await self._services(request):
-            if each["name"] == name:
-                return json_answer(each)
-        raise not_found("Could not retrieve a resource")
+        return json_answer(service_of(insight, name, (insight.spec.services or {}).get(name)))
 
     async def _services(self, request: web.Request) -> Any:
-        view = await self._view(request)
-        mesh = request.match_info["mesh"]
-        insight = view.get("ServiceInsight", mesh, f"all-services-{mesh}")
+        insight = self._insight(await self._view(request), request.match_info["mesh"])
         return [] if insight is None else list(services_of(insight))
+
+    def _insight(self, view: View, mesh: str) -> Resource | None:
+        return view.get("ServiceInsight", mesh, f"all-services-{mesh}")
 
     async def _view(self, request: web.Request) -> View:
         view = await view_for(request, self._context)
@@ -131,25 +134,34 @@ def services_of(insight: Resource) -> Iterator[dict[str, Any]]:
     """Each service of a mesh as an item of its own, by name."""
     services = insight.spec.services or {}
     for name in sorted(services):
-        document = msgspec.to_builtins(services[name])
-        item: dict[str, Any] = {
-            "type": "ServiceInsight",
-            "mesh": insight.mesh,
-            "name": name,
-            "creationTime": rfc3339(insight.created_ms),
-            "modificationTime": rfc3339(insight.modified_ms),
-        }
-        counts = document.pop("dataplanes", None)
-        if counts is not None:
-            online, offline = counts.get("online", 0), counts.get("offline", 0)
-            item["dataplanes"] = {"total": counts.get("total") or online + offline} | counts
-        if document.get("serviceType", "internal") == "internal":
-            document.setdefault("addressPort", f"{name}.mesh:80")
-        yield item | document
+        yield service_of(insight, name, services[name])
+
+
+def service_of(insight: Resource, name: str, service: Service | None) -> dict[str, Any]:
+    """One service. Its total and its address are not stored: they follow from the rest."""
+    document = msgspec.to_builtins(service) if service is not None else {}
+    counts = document.get("dataplanes") or {}
+    total = counts.get("online", 0) + counts.get("offline", 0)
+    counted = ({"total": total} if total else {}) | {k: v for k, v in counts.items() if k != "total"}
+    item: dict[str, Any] = {
+        "type": "ServiceInsight",
+        "mesh": insight.mesh,
+        "name": name,
+        "creationTime": rfc3339(insight.created_ms),
+        "modificationTime": rfc3339(insight.modified_ms),
+    }
+    # The display name is that of the object they are all stored in.
+    if labels := {key: value for key, value in insight.labels.items() if key != DISPLAY_NAME}:
+        item["labels"] = labels
+    if service is None or service.dataplanes is not None:
+        document["dataplanes"] = counted
+    if document.get("serviceType", "internal") == "internal":
+        document["addressPort"] = f"{name}.mesh:80"
+    return item | document
 
 
 def _types(request: web.Request) -> set[str]:
-    wanted = {part for part in request.query.get("type", "").split(",") if part}
+    wanted = {part.strip().lower() for part in request.query.get("type", "").split(",") if part}
     if wanted - set(SERVICE_TYPES):
         raise bad_request("bad request: unsupported service type")
     return wanted

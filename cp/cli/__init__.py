@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("apply", "cp.cli.apply"),
     ("delete", "cp.cli.apply"),
     ("get", "cp.cli.get"),
+    ("inspect", "cp.cli.inspect"),
     ("config", "cp.cli.config"),
     ("version", "cp.cli.version"),
 )

@@ -1,4 +1,4 @@
-"""Tables and ages as kumactl prints them: columns three spaces apart, ages in one or two units."""
+"""Tables and ages as kumactl prints them: columns three spaces apart, ages in one unit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def age(since: str, now: datetime) -> str:
-    """The time since an RFC 3339 time: "12s", "3m5s", "7h", "2d4h", "292y"; "never" when there is none."""
+    """The time since an RFC 3339 time: "12s", "3m", "7h", "2d", "292y"; "never" when there is none."""
     if not since:
         return "never"
     then = datetime.fromisoformat(since)
@@ -31,29 +31,17 @@ def age(since: str, now: datetime) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """Kubernetes' HumanDuration: the coarser the longer."""
-    if seconds < -1:
-        return "<invalid>"
-    whole = max(int(seconds), 0)
-    if whole < 120:
-        return f"{whole}s"
-    for limit, unit, letter, finer, finer_letter in _STEPS:
+    """One whole unit, the coarser the longer: 59s, 59m, 23h, 364d, 2y. What lies ahead is "never"."""
+    whole = int(seconds)
+    if whole < -1:
+        return "never"
+    for limit, unit, letter in _STEPS:
         if whole < limit:
-            count, rest = divmod(whole, unit)
-            rest //= finer
-            return f"{count}{letter}{rest}{finer_letter}" if finer_letter and rest else f"{count}{letter}"
+            return f"{max(whole, 0) // unit}{letter}"
     return f"{whole // _YEAR}y"
 
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _YEAR = 365 * _DAY
-# below this many seconds: count in this unit (its letter), with the rest in a finer one
-_STEPS = (
-    (10 * _MINUTE, _MINUTE, "m", 1, "s"),
-    (3 * _HOUR, _MINUTE, "m", 1, ""),
-    (8 * _HOUR, _HOUR, "h", _MINUTE, "m"),
-    (48 * _HOUR, _HOUR, "h", 1, ""),
-    (8 * _DAY, _DAY, "d", _HOUR, "h"),
-    (2 * _YEAR, _DAY, "d", 1, ""),
-    (8 * _YEAR, _YEAR, "y", _DAY, "d"),
-)
+# below this many seconds: count in this unit
+_STEPS = ((_MINUTE, 1, "s"), (_HOUR, _MINUTE, "m"), (_DAY, _HOUR, "h"), (_YEAR, _DAY, "d"))

@@ -1,0 +1,181 @@
+"""`raftmesh inspect`: how proxies, zones, meshes and services are, and what applies to them.
+
+Tables as kumactl prints them; JSON and YAML are the API's answers. What is told of policies comes from the
+same rules as the configuration does: `inspect dataplane` shows the policies of one proxy, `inspect <policy>`
+the proxies of one policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
+from cp.cli.errors import CommandError
+from cp.cli.inspect_tables import TABLES, Row
+from cp.cli.tables import table
+from mesh.registry import kind_by_arg
+
+Document = Mapping[str, Any]
+PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters")
+
+# what is typed -> the list of the API, below the mesh when it begins without a slash
+_LISTS: Mapping[str, str] = {
+    "dataplanes": "dataplanes/_overview",
+    "zones": "/zones/_overview",
+    "zone-ingresses": "/zoneingresses/_overview",
+    "zoneingresses": "/zoneingresses/_overview",
+    "zoneegresses": "/zoneegresses/_overview",
+    "zone-egresses": "/zoneegresses/_overview",
+    "meshes": "/mesh-insights",
+    "services": "service-insights",
+}
+# kinds of proxies, by what is typed; an alias names the same
+_PROXIES: Mapping[str, str] = {
+    "dataplane": "dataplane",
+    "zoneingress": "zoneingress",
+    "zone-ingress": "zoneingress",
+    "zoneegress": "zoneegress",
+    "zone-egress": "zoneegress",
+}
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("inspect", help="show how things are, and what applies to them")
+    parser.add_argument(
+        "type",
+        metavar="WHAT",
+        help="dataplanes, zones, zone-ingresses, zone-egresses, meshes, services; "
+        "with a NAME: dataplane, meshgateway or a policy such as meshtimeout",
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", default="")
+    parser.add_argument("-m", "--mesh", default="default")
+    parser.add_argument("-o", "--output", choices=OUTPUTS, default="table")
+    parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="dataplanes with this tag")
+    parser.add_argument("--gateway", action="store_true", help="dataplanes that are gateways")
+    parser.add_argument("--type", dest="aspect", choices=PROXY_TYPES, default="policies", help="of one proxy")
+    parser.add_argument("--shadow", action="store_true", help="with --type=config: policies on trial count")
+    parser.add_argument("--include", default="", help="with --type=config: diff")
+    parser.add_argument("--include-eds", action="store_true", help="with --type=config-dump: endpoints, too")
+    add_connection_flags(parser)
+    parser.set_defaults(handler=guarded(handle))
+
+
+def handle(args: argparse.Namespace) -> int:
+    if args.type in _LISTS and not args.name:
+        sys.stdout.write(_list(args))
+        return 0
+    if not args.name:
+        raise CommandError(f"inspect {args.type} needs a NAME; lists: {', '.join(sorted(_LISTS))}")
+    if args.type in _PROXIES:
+        sys.stdout.write(_proxy(args))
+        return 0
+    kind = kind_of(args.type)
+    if kind.name == "MeshGateway" or kind.is_policy:
+        sys.stdout.write(_affected(args))
+        return 0
+    raise CommandError(f"nothing is known of a {kind.name}; try raftmesh get {args.type} {args.name}")
+
+
+# --- lists --------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace) -> str:
+    path = _LISTS[args.type]
+    path = path if path.startswith("/") else f"/meshes/{args.mesh}/{path}"
+    params = {"gateway": "true"} if args.gateway else {}
+    page = client_of(args).call("GET", path + _tags(args.tag), params=params).body
+    if args.output != "table":
+        return render(page, args.output)
+    columns, rows = TABLES[path.strip("/").split("/")[-1 if args.type in ("meshes", "services") else -2]]
+    return _table(columns, rows, page["items"])
+
+
+def _table(columns: Sequence[str], row: Row, documents: Sequence[Document]) -> str:
+    now = datetime.now(UTC)
+    return table(columns, [row(document, now) for document in documents])
+
+
+def _tags(tags: Sequence[str]) -> str:
+    """The filter of a list; each tag is a parameter of its own. Raises CommandError."""
+    parts = []
+    for tag in tags:
+        key, equals, value = tag.partition("=")
+        if not key or not equals:
+            raise CommandError(f"--tag {tag!r}: expected key=value")
+        parts.append(f"tag={key}:{value}")
+    return f"?{'&'.join(parts)}" if parts else ""
+
+
+# --- one proxy ----------------------------------------------------------------------------
+
+
+def _proxy(args: argparse.Namespace) -> str:
+    for flag, allowed in (("shadow", "config"), ("include", "config"), ("include_eds", "config-dump")):
+        if getattr(args, flag) and args.aspect != allowed:
+            name = flag.replace("_", "-")
+            raise CommandError(f"flag '--{name}' can be used only when '--type={allowed}'")
+    kind = kind_by_arg(_PROXIES[args.type])
+    assert kind is not None, "_PROXIES names kinds"
+    base = path_of(kind, args.mesh, args.name)
+    if args.aspect == "policies":
+        document = client_of(args).call("GET", f"{base}/_rules").body
+        return policies_text(document) if args.output == "table" else render(document, args.output)
+    suffix = {"config": "_config", "config-dump": "xds"}.get(args.aspect, args.aspect)
+    params = {"shadow": "true"} if args.shadow else {}
+    params |= {"include": args.include} if args.include else {}
+    params |= {"include_eds": "true"} if args.include_eds else {}
+    body = client_of(args).call("GET", f"{base}/{suffix}", params=params).body
+    return body if isinstance(body, str) else render(body, "json")
+
+
+def policies_text(rules: Document) -> str:
+    """The policies of a proxy by where they apply: to all of it, to an inbound, to a destination."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for rule in rules["rules"]:
+        for place, origins in _places(rule):
+            names = places.setdefault(place, {}).setdefault(rule["type"], [])
+            names += [name for name in map(_origin_name, origins) if name not in names]
+    return "\n".join(
+        f"{place}:\n"
+        + "".join(f"  {kind}\n" + "".join(f"    {name}\n" for name in names) for kind, names in kinds.items())
+        for place, kinds in places.items()
+    )
+
+
+def _places(rule: Document) -> Iterator[tuple[str, Sequence[Document]]]:
+    if proxy := rule.get("proxyRule"):
+        yield "DATAPLANE", proxy["origin"]
+    for field in ("inboundRules", "fromRules"):
+        for inbound in rule.get(field) or ():
+            service = (inbound["inbound"].get("tags") or {}).get("kuma.io/service", "")
+            for each in inbound["rules"]:
+                yield f"INBOUND {inbound['inbound']['port']}({service})", each["origin"]
+    for each in rule.get("toResourceRules") or ():
+        meta, section = each["resourceMeta"], each.get("resourceSectionName") or ""
+        yield f"OUTBOUND {meta['type']} {meta['name']}{':' if section else ''}{section}", each["origin"]
+    for each in rule.get("toRules") or ():
+        matchers = [f"{'!' if m['not'] else ''}{m['key']}={m['value']}" for m in each["matchers"]]
+        yield f"OUTBOUND {', '.join(matchers) or '*'}", each["origin"]
+
+
+def _origin_name(origin: Document) -> str:
+    return str(origin.get("resourceMeta", origin)["name"])
+
+
+# --- what is affected ---------------------------------------------------------------------
+
+
+def _affected(args: argparse.Namespace) -> str:
+    kind = kind_of(args.type)
+    is_policy = kind.is_policy
+    path = f"{path_of(kind, args.mesh, args.name)}/{'_resources/' if is_policy else ''}dataplanes"
+    page = client_of(args).call("GET", path).body
+    if args.output != "table":
+        return render(page, args.output)
+    if not is_policy:
+        return "".join(f"{item['dataplane']['name']}\n" for item in page["items"])
+    return "Affected data plane proxies:\n\n" + "".join(f"  {item['name']}\n" for item in page["items"])
