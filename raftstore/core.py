@@ -25,8 +25,10 @@ from pysyncobj.version import VERSION
 
 from raftstore import entries
 from raftstore.config import RaftConfig
+from raftstore.core_start import SnapshotMeta as SnapshotMeta
+from raftstore.core_start import align, voters_at_start
 from raftstore.entries import Change
-from raftstore.errors import Corrupt, DiskFull
+from raftstore.errors import DiskFull
 from raftstore.journal import Entry, Journal
 from raftstore.limits import BATCH_BYTES_MAX, KIB
 
@@ -62,6 +64,7 @@ MODULE_NAMES = (
 OVERRIDDEN = (
     PrivateName("__connectedToAnyone", 635, "asked just before an election: the place of pre-vote"),
     PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
+    PrivateName("__setCurrentTerm", 921, "a full disk must not interrupt a change of role"),
     PrivateName(
         "__applyLogEntries", 688, "applies twice when a callback raises (714-729); must obey durability"
     ),
@@ -105,15 +108,6 @@ class Hooks:
     apply: Callable[[int, int, bytes], None]
     membership_changed: Callable[[], None]
     disk_full: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotMeta:
-    """Where a snapshot stands: the state after `index`, whose entry has `term`; who votes then."""
-
-    index: int
-    term: int
-    voters: tuple[str, ...]
 
 
 class _Codec:
@@ -274,8 +268,8 @@ class Core:
         self._hooks = hooks
         self._running = _Running(clock)
         self._commit_floor = 0
-        _align(journal, snapshot)
-        self.voters = frozenset(_voters_at_start(journal, snapshot, voters))
+        align(journal, snapshot)
+        self.voters = frozenset(voters_at_start(journal, snapshot, voters))
         self._wire = _Wire(hooks.send)
         with self._running:
             self._engine = _Engine(self, self.peers, _conf(config, journal), self._wire)
@@ -386,6 +380,15 @@ class Core:
         elif peer in self.observers:
             self._wire._onReadonlyNodeDisconnected(PeerId(peer))
 
+    def set_observers(self, ids: Collection[str]) -> None:
+        """Who is replicated to while it has no vote. Voters among them count as voters."""
+        before, self.observers = self.observers, set(ids) - {self.node_id}
+        with self._running:
+            for peer in sorted((self.observers - before - self.voters) & self._wire.up):
+                self._wire._onReadonlyNodeConnected(PeerId(peer))
+            for peer in sorted((before - self.observers - self.voters) & self._wire.up):
+                self._wire._onReadonlyNodeDisconnected(PeerId(peer))
+
     def adopt_term(self, peer: str, term: int) -> None:
         """Step down to follower of `term`: a vote request that cannot be granted does just that."""
         self.deliver(peer, {"type": "request_vote", "term": term, "last_log_term": -1, "last_log_index": 0})
@@ -426,7 +429,7 @@ class Core:
 
     def install(self, snapshot: SnapshotMeta) -> None:
         """Jump to a snapshot whose state the state machine has taken over already."""
-        _align(self._journal, snapshot)
+        align(self._journal, snapshot)
         self._engine._SyncObj__raftLastApplied = max(self.applied_index, snapshot.index)
         self._commit(max(self.commit_index, snapshot.index))
         if not self.changes_after(snapshot.index):
@@ -466,9 +469,13 @@ class Core:
         return self._journal[at:stop]
 
     def apply_committed(self) -> None:
-        """Hold a leader's commit back to what it holds durably itself, then apply the next batch."""
+        """Hold a leader's commit back to what it holds durably itself, then apply the next batch.
+
+        Within a tick only a leader's commit rises. It is not asked whether it leads: it may
+        just have counted, and then stepped down for want of a quorum.
+        """
         commit = self.commit_index
-        if self.is_leader and commit > self._commit_floor:
+        if commit > self._commit_floor:
             allowed = max(self._commit_floor, min(commit, self._hooks.commit_limit()))
             if allowed != commit:
                 self._commit(allowed)
@@ -478,9 +485,11 @@ class Core:
             self._hooks.apply(index, term, payload)
 
     def _next_to_apply(self) -> Sequence[Entry]:
-        at = self.applied_index + 1 - self.first_index
         count = min(self.commit_index - self.applied_index, self.config.apply_batch)
-        return self._journal[at : at + count] if count > 0 else ()
+        if count <= 0:
+            return ()
+        at = self.applied_index + 1 - self.first_index
+        return self._journal[at : at + count]
 
     def _commit(self, index: int) -> None:
         self._engine._SyncObj__raftCommitIndex = index
@@ -523,33 +532,3 @@ def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
         logCompactionMinTime=never,
         pollerType="select",
     )
-
-
-def _align(journal: Journal, snapshot: SnapshotMeta | None) -> None:
-    """Make the journal agree with the snapshot: it continues it, or starts anew right at it."""
-    if snapshot is None:
-        if len(journal) and journal[0][1] != 1:
-            raise Corrupt(
-                f"the log starts at index {journal[0][1]} but there is no snapshot of what came before: "
-                "restore the snapshot file, or rebuild this replica from its peers"
-            )
-        return
-    if len(journal):
-        first, last = journal[0][1], journal[-1][1]
-        if first == snapshot.index + 1:
-            return
-        if first <= snapshot.index <= last and journal[snapshot.index - first][2] == snapshot.term:
-            return
-    journal.clear()
-    journal.add(entries.NO_OP, snapshot.index, snapshot.term)
-
-
-def _voters_at_start(
-    journal: Journal, snapshot: SnapshotMeta | None, configured: Collection[str]
-) -> Collection[str]:
-    """The membership in effect: of the last change in the log, else the snapshot's, else as configured."""
-    base = snapshot.index if snapshot else 0
-    for payload, index, _ in reversed(journal[:]):
-        if index > base and payload[:1] == entries.MEMBERSHIP:
-            return Change.decode(payload).after
-    return snapshot.voters if snapshot else configured

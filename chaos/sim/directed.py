@@ -254,6 +254,31 @@ def leader_loses_power(build: Build = REAL) -> Cluster:
     return cluster
 
 
+def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
+    """Losing the quorum ends a leadership in the very tick that counts votes for entries: what
+    the leader's disk does not hold yet must not slip through as committed."""
+    cluster = _cluster("ABC", build)
+    network, ids = cluster.network, cluster.ids
+    cluster.let_lead("A")
+    cluster.run(0.3)
+    network.isolate("C", ids)
+    cluster.hosts["A"].speed = SLOW
+    cluster.run(0.1)
+    cluster.clients.write("w", "A")
+    cluster.run(0.1)
+    network.isolate("A", ids)
+    cluster.run(0.5)
+    cluster.stop("A")
+    cluster.hosts["A"].speed = DiskSpeed()
+    network.cut.clear()
+    network.isolate("B", ids)
+    cluster.start("A")
+    cluster.run(10, lambda: "A" in cluster.leaders() or "C" in cluster.leaders())
+    cluster.run(0.5)
+    cluster.settle()
+    return cluster
+
+
 def single_node_loses_power(build: Build = REAL) -> Cluster:
     """In a cluster of one the commit, too, waits for the disk."""
     cluster = _cluster("A", build)
@@ -428,6 +453,7 @@ SCENARIOS: dict[str, Scenario] = {
         vote_then_power_cut,
         followers_lose_power,
         leader_loses_power,
+        leader_steps_down_before_its_sync,
         single_node_loses_power,
         everybody_loses_power,
         read_from_deposed_leader,
