@@ -83,7 +83,10 @@ class FakeEnvoy:
         resources = self.resources.setdefault(response.type_url, {})
         versions = self.versions.setdefault(response.type_url, {})
         errors: dict[str, str] = {}
+        asked_for = self.subscribed.get(response.type_url, set())
         for resource in response.resources:
+            if response.type_url not in self.wildcards and resource.name not in asked_for:
+                continue  # it was on its way when we unsubscribed
             reason = self.judge(response.type_url, resource.name, resource.resource.value)
             if reason is not None:
                 errors[resource.name] = reason
@@ -93,7 +96,8 @@ class FakeEnvoy:
             resources.pop(name, None)
             versions.pop(name, None)
         if not errors:  # like Envoy: good resources of a rejected response apply, unversioned
-            versions.update((resource.name, resource.version) for resource in response.resources)
+            received = {resource.name: resource.version for resource in response.resources}
+            versions.update((name, received[name]) for name in received if name in resources)
         return errors
 
     def _follow(self, type_url: str) -> list[bytes]:

@@ -17,6 +17,10 @@ TYPES_PER_STREAM_MAX = 32
 # than this, an unrelated change (say, an authorisation rule) should not be kept from the proxy.
 ORDER_WAIT_S = 5.0
 
+# On a new stream, a client that had resources names the types it uses one after the other, all at
+# once. Removals wait this long for the types that may refer to what is removed.
+RESUME_WAIT_S = 1.0
+
 # gRPC's default refuses streams beyond 1,000 that are not accepted yet (3,000 hard). When a replica
 # dies, all its proxies arrive at once; refused ones back off and stay without a control plane.
 PENDING_STREAMS_MAX = 1_000_000

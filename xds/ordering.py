@@ -8,6 +8,9 @@ its old form until the new one is warm.
 Removals go the other way: a listener, then its routes, then their clusters. A cluster's endpoints
 come last: when the cluster is gone the client unsubscribes by itself.
 
+A client that reconnects presents its types one after the other. What it no longer should have is
+removed when the types that may refer to it have had their turn.
+
 Waiting is bounded (limits.ORDER_WAIT_S): a cluster that never warms must not keep an unrelated
 change from a proxy.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xds.limits import ORDER_WAIT_S, RESUME_WAIT_S
 from xds.subscription import Subscription
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, SEND_ORDER, Encoded, Snapshot
 
@@ -42,19 +46,23 @@ def in_send_order(subscriptions: Mapping[str, Subscription]) -> list[Subscriptio
     return sorted(subscriptions.values(), key=lambda s: (_RANK.get(s.type_url, len(_RANK)), s.type_url))
 
 
-def may_send(type_url: str, subscriptions: Mapping[str, Subscription], snapshot: Snapshot) -> bool:
-    """Whether nothing that resources of this type may refer to is still on its way."""
+def send_wait(type_url: str, subscriptions: Mapping[str, Subscription], snapshot: Snapshot) -> float:
+    """For how long, at most, resources of this type wait for what they may refer to; 0: not at all."""
     for other in AFTER_ADDED.get(type_url, ()):
         waited_for = subscriptions.get(other)
         if waited_for is not None and waited_for.started and waited_for.adding(snapshot.get(other, _NOTHING)):
-            return False
-    return True
+            return ORDER_WAIT_S
+    return 0.0
 
 
-def may_remove(type_url: str, subscriptions: Mapping[str, Subscription]) -> bool:
-    """Whether everything that may refer to resources of this type has been brought up to date."""
+def removal_wait(type_url: str, subscriptions: Mapping[str, Subscription]) -> float:
+    """For how long, at most, removals of this type wait for what may still refer to them; 0: not at all."""
+    wait = 0.0
     for other in REMOVED_AFTER.get(type_url, ()):
         referring = subscriptions.get(other)
-        if referring is not None and referring.started and not referring.quiet():
-            return False
-    return True
+        if referring is not None and referring.started:
+            if not referring.quiet():
+                return ORDER_WAIT_S
+        elif subscriptions[type_url].resumed:
+            wait = RESUME_WAIT_S  # the client is still saying what it has
+    return wait

@@ -21,14 +21,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
 from xds.effects import Acked, Effect, Nacked, Opened, Refuse, Send
-from xds.limits import ERROR_CHARS_MAX, ORDER_WAIT_S, REQUEST_BYTES_MAX, TYPES_PER_STREAM_MAX
-from xds.ordering import in_send_order, may_remove, may_send
+from xds.limits import ERROR_CHARS_MAX, REQUEST_BYTES_MAX, TYPES_PER_STREAM_MAX
+from xds.ordering import in_send_order, removal_wait, send_wait
 from xds.proto import msg
 from xds.source import NodeInfo
 from xds.status import StreamStatus
@@ -50,6 +51,14 @@ class ProtocolError(Exception):
         self.detail = detail
 
 
+@dataclass(slots=True)
+class _Hold:
+    """Something of a type waits, since then and for at most so many seconds."""
+
+    since: float
+    wait: float
+
+
 class Session(ABC):
     """The state of one stream. `control_plane` names this replica in each response."""
 
@@ -59,7 +68,7 @@ class Session(ABC):
         self._subscriptions: dict[str, Subscription] = {}
         self._snapshot: Snapshot | None = None
         self._nonces = 0
-        self._held_since: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], _Hold] = {}
         self._closed = False
 
     # --- events --------------------------------------------------------------------------------
@@ -100,11 +109,11 @@ class Session(ABC):
     def deadline(self) -> float | None:
         """When to call `tick`; None: not needed."""
         waiting = [
-            since
-            for (type_url, _), since in self._held_since.items()
+            hold.since + hold.wait
+            for (type_url, _), hold in self._held.items()
             if self._subscriptions[type_url].in_flight is None  # otherwise its ACK comes first
         ]
-        return min(waiting) + ORDER_WAIT_S if waiting else None
+        return min(waiting, default=None)
 
     def tick(self, now: float) -> list[Effect]:
         """Stop to wait for what a client does not acknowledge."""
@@ -199,7 +208,7 @@ class Session(ABC):
         effects: list[Effect] = []
         if self._snapshot is None or self._closed:
             return effects
-        self._held_since = {key: since for key, since in self._held_since.items() if self._still_dirty(key)}
+        self._held = {key: hold for key, hold in self._held.items() if self._subscriptions[key[0]].dirty}
         progress = True
         while progress:
             progress = False
@@ -210,33 +219,26 @@ class Session(ABC):
                     progress |= len(subscription.dirty) < before
         return effects
 
-    def _still_dirty(self, key: tuple[str, str]) -> bool:
-        return bool(self._subscriptions[key[0]].dirty)
-
     def _send(self, subscription: Subscription, now: float) -> list[Effect]:
         type_url = subscription.type_url
         assert self._snapshot is not None
-        if not self._may(type_url, "send", may_send(type_url, self._subscriptions, self._snapshot), now):
+        if self._holds(type_url, "send", send_wait(type_url, self._subscriptions, self._snapshot), now):
             return []
-        removals = may_remove(type_url, self._subscriptions)
-        plan = subscription.plan(self._resources(type_url), removals or self._waited(type_url, "remove", now))
-        if not removals and subscription.dirty.difference(plan_names(plan)):
-            self._held_since.setdefault((type_url, "remove"), now)
-        else:
-            self._held_since.pop((type_url, "remove"), None)
+        held = self._holds(type_url, "remove", removal_wait(type_url, self._subscriptions), now)
+        plan = subscription.plan(self._resources(type_url), removals=not held)
+        if held and not subscription.dirty.difference(plan_names(plan)):
+            del self._held[type_url, "remove"]  # there was nothing to remove
         return self._respond(subscription, plan, now) if plan or subscription.owed else []
 
-    def _may(self, type_url: str, what: str, allowed: bool, now: float) -> bool:
-        """Whether `what` is allowed, or has waited long enough."""
-        if allowed or self._waited(type_url, what, now):
-            self._held_since.pop((type_url, what), None)
-            return True
-        self._held_since.setdefault((type_url, what), now)
+    def _holds(self, type_url: str, what: str, wait: float, now: float) -> bool:
+        """Whether `what` has to wait, and has not waited long enough."""
+        if wait:
+            hold = self._held.setdefault((type_url, what), _Hold(now, wait))
+            hold.wait = wait
+            if now - hold.since < wait:
+                return True
+        self._held.pop((type_url, what), None)
         return False
-
-    def _waited(self, type_url: str, what: str, now: float) -> bool:
-        since = self._held_since.get((type_url, what))
-        return since is not None and now - since >= ORDER_WAIT_S
 
     def _respond(self, subscription: Subscription, plan: Plan, now: float) -> list[Effect]:
         self._nonces += 1

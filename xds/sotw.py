@@ -33,7 +33,7 @@ class SotwSession(Session):
         super().__init__(control_plane)
         # The resources that the client acknowledged, and those of the response in flight: a
         # complete response repeats them, also when they have left the snapshot.
-        self._held: dict[str, dict[str, Encoded]] = {}
+        self._accepted: dict[str, dict[str, Encoded]] = {}
         self._sent: dict[str, dict[str, Encoded]] = {}
 
     def _parse(self, data: bytes) -> Any:
@@ -73,23 +73,23 @@ class SotwSession(Session):
         wanted = dict(resources) if wildcard else {n: resources[n] for n in names if n in resources}
         if not version_info or version_info != state_version(wanted):
             return {}
-        self._held[type_url] = wanted
+        self._accepted[type_url] = wanted
         return {name: resource.version for name, resource in wanted.items()}
 
     def _frame(self, subscription: Subscription, plan: Plan, nonce: str) -> bytes | None:
         type_url = subscription.type_url
-        candidates = {**self._held.get(type_url, {}), **{r.name: r for r in plan.upserts}}
+        candidates = {**self._accepted.get(type_url, {}), **{r.name: r for r in plan.upserts}}
         state = {name: candidates[name] for name in sorted(subscription.has) if name in candidates}
         self._sent[type_url] = state
         if type_url not in COMPLETE_TYPES and not plan.upserts:
-            self._held[type_url] = state
+            self._accepted[type_url] = state
             return None
         resources = state.values() if type_url in COMPLETE_TYPES else plan.upserts
         return sotw_response(type_url, state_version(state), nonce, resources, self._control_plane)
 
     def _settled(self, subscription: Subscription, accepted: bool) -> None:
         if accepted:
-            self._held[subscription.type_url] = self._sent[subscription.type_url]
+            self._accepted[subscription.type_url] = self._sent[subscription.type_url]
 
 
 def state_version(resources: Mapping[str, Encoded]) -> str:

@@ -27,6 +27,9 @@ from xds.encode import empty_assignment
 from xds.status import Rejection
 from xds.types import ENDPOINT, Encoded
 
+# In `has`: the client rejected a response with it, and may have the version before or that one.
+UNKNOWN = "?"
+
 
 class Plan(NamedTuple):
     """The content of the next response."""
@@ -58,6 +61,7 @@ class InFlight:
 class Subscription:
     type_url: str
     started: bool = False
+    resumed: bool = False
     wildcard: bool = False
     owed: bool = False
     names: set[str] = field(default_factory=set)
@@ -76,6 +80,7 @@ class Subscription:
     def start(self, has: Mapping[str, str]) -> None:
         """The first request of this type on this stream: the client says which versions it has."""
         self.started = True
+        self.resumed = bool(has)
         self.has = dict(has)
         self.dirty.update(has)
 
@@ -136,6 +141,10 @@ class Subscription:
 
     # --- what to send --------------------------------------------------------------------------
 
+    def _known(self, name: str) -> bool:
+        """Whether the client has some version of it for sure."""
+        return self.has.get(name, UNKNOWN) != UNKNOWN
+
     def due(self) -> bool:
         """Whether there may be something to send."""
         return self.owed or bool(self.dirty)
@@ -149,7 +158,7 @@ class Subscription:
         if self.in_flight is not None and self.in_flight.adds:
             return True
         return any(
-            name not in self.has and name in resources and self.wants(name) and name not in self.rejected
+            not self._known(name) and name in resources and self.wants(name) and name not in self.rejected
             for name in self.dirty
         )
 
@@ -201,7 +210,7 @@ class Subscription:
     def sent(self, plan: Plan, nonce: str, now: float) -> None:
         """The plan was put into a response with this nonce."""
         upserts = {resource.name: resource.version for resource in plan.upserts}
-        before = {name: self.has[name] for name in upserts if name in self.has}
+        before = {name: self.has[name] for name in upserts if self._known(name)}
         self.in_flight = InFlight(nonce, upserts, before, tuple(plan.removed), now)
         self.owed = False
         if self.suspects:
@@ -215,7 +224,7 @@ class Subscription:
 
     def acknowledged(self) -> dict[str, str]:
         """The versions that the client confirmed to have."""
-        versions = dict(self.has)
+        versions = {name: version for name, version in self.has.items() if version != UNKNOWN}
         if self.in_flight is not None:
             for name in self.in_flight.upserts:
                 versions.pop(name, None)
@@ -235,13 +244,14 @@ class Subscription:
         """The response in flight was rejected. Returns the names that are to blame, if known.
 
         Envoy applies the good resources of a rejected response, but does not count their versions
-        as received. So the innocent are sent again, without the culprit.
+        as received. So the innocent are sent again, without the culprit, and until then nothing is
+        assumed of what the client has: not even the version before, should it be wanted again.
         """
         response = self._landed()
         guilty = culprits(response.upserts, message)
-        for name, version in response.upserts.items():
-            if self.has.get(name) == version:  # otherwise unsubscribed meanwhile
-                self._restore(name, response.before.get(name))
+        for name in response.upserts:
+            if name in self.has:  # otherwise unsubscribed meanwhile
+                self.has[name] = UNKNOWN
         for name in guilty:
             self.rejected[name] = Rejection(response.upserts[name], message)
         self._retry([name for name in response.upserts if name not in guilty], split=not guilty)
@@ -252,12 +262,6 @@ class Subscription:
         assert response is not None, "an answer without a response in flight"
         self.in_flight = None
         return response
-
-    def _restore(self, name: str, version: str | None) -> None:
-        if version is None:
-            self.has.pop(name, None)
-        else:
-            self.has[name] = version
 
     def _retry(self, innocent: list[str], split: bool) -> None:
         self.dirty.update(innocent)

@@ -479,7 +479,8 @@ def test_a_rejected_resource_is_not_sent_again_until_it_changes() -> None:
     assert playbook.session.status.of(ENDPOINT).rejected == 0
 
 
-def test_a_rejected_change_that_is_taken_back_needs_nothing() -> None:
+def test_a_rejected_change_that_is_taken_back_is_sent_all_the_same() -> None:
+    """What a client holds after a rejection, only it knows."""
     assert (
         warm()
         >> Put(LDS, "in@bad")
@@ -487,8 +488,24 @@ def test_a_rejected_change_that_is_taken_back_needs_nothing() -> None:
         >> Nack(LDS, "no")
         << Rejected(LDS, "in")
         >> Put(LDS, "in@1")
+        << Response(LDS, "in@1")
+        >> Ack(LDS)
         >> Drop(LDS, "in")
         << Response(LDS, removed="in")
+    )
+
+
+def test_innocents_of_a_rejected_response_that_change_back_meanwhile_are_sent_again() -> None:
+    """Envoy applied in@2 although the response was rejected: in@1 must replace it."""
+    assert (
+        warm()
+        >> Put(LDS, "bad@1 in@2")
+        << Response(LDS, "bad@1 in@2")
+        >> Put(LDS, "in@1")
+        >> Nack(LDS, "Error adding/updating listener(s) bad: no")
+        << Rejected(LDS, "bad")
+        << Response(LDS, "in@1")
+        >> Ack(LDS)
     )
 
 
