@@ -1,11 +1,12 @@
 """Running a cluster: members and their addresses, leadership, and calls from replica to replica.
 
-Consensus knows members by id alone. Their addresses come from the configuration and, for
-members added later, from `add`; replicas tell each other all addresses that they know
-whenever a link comes up, and keep them in addresses.json beside the log.
+Consensus knows members by id alone. Their addresses come from the roster in the log
+(members.py), else from the configuration; replicas tell each other all addresses that they
+know whenever a link comes up, and keep them in addresses.json beside the log.
 
 A request for the leader that reaches another replica is passed on as a *call*: a numbered
-frame that is answered by one, or times out.
+frame that is answered by one, or times out. Changes of the membership need none: they are
+transactions (membership.py).
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from raftstore.certs import BadCertificate, check_node_id
-from raftstore.errors import StoreError, Unavailable
+from raftstore.certs import check_node_id
+from raftstore.errors import Unavailable
 from raftstore.frames import Value
+from raftstore.members import MEMBERS_MAX, Refused, Roster, Wanted
+from raftstore.membership import Membership
 from raftstore.node import Fate, ProposeResult
-from raftstore.settings import BadConfig, parse_address
+from raftstore.settings import parse_address
 from raftstore.transport import Address
 from raftstore.types import Txn
 
@@ -35,14 +38,7 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 CALLS_WAITING_MAX = 100
-MEMBERS_MAX = 64
 POLL_S = 0.02
-
-
-class Refused(StoreError):
-    """The cluster will not do that; the message says why."""
-
-    status = 409
 
 
 class Admin:
@@ -58,6 +54,7 @@ class Admin:
         self._path = Path(replica.config.data_dir) / "addresses.json"
         self.addresses: dict[str, str] = self._remembered() | dict(replica.config.peers)
         self.addresses.setdefault(replica.id, replica.config.listen)
+        self.membership = Membership(replica)
 
     def named(self, txn: Txn) -> Txn:
         """With a request id, without which a retry could apply twice, and with `via`."""
@@ -72,18 +69,15 @@ class Admin:
         """Make `to` the leader; returns when it is. Raises Refused, Unavailable."""
         await self._on_leader("transfer", to, "")
 
-    async def add(self, node_id: str, address: str) -> None:
-        """Make `node_id`, which runs at "host:port" and waits to join, a voter."""
-        try:
-            check_node_id(node_id)
-            parse_address("address", address)
-        except (BadCertificate, BadConfig) as error:
-            raise Refused(str(error)) from error
-        await self._on_leader("add", node_id, address)
+    async def add(self, node_id: str, address: str, voter: bool = True) -> str:
+        """See Membership.add; the same for the two below."""
+        return await self.membership.add(node_id, address, voter=voter)
 
-    async def remove(self, node_id: str) -> None:
-        """Let `node_id` vote no more; it may be stopped afterwards. Raises Refused, Unavailable."""
-        await self._on_leader("remove", node_id, "")
+    async def promote(self, node_id: str) -> str:
+        return await self.membership.promote(node_id)
+
+    async def remove(self, node_id: str) -> str:
+        return await self.membership.remove(node_id)
 
     async def snapshot(self) -> int:
         """Write a snapshot of this replica now and drop the log that it covers; its index."""
@@ -94,7 +88,28 @@ class Admin:
     def start(self) -> None:
         self._dial()
 
+    def tick(self, now: float) -> None:
+        self.membership.tick(now)
+
+    def follow(self, roster: Roster) -> None:
+        """Talk to whom the roster names, and no more to who is gone."""
+        for node_id, line in roster.items():
+            if line.wanted is not Wanted.REMOVED:
+                self._learn(node_id, line.address)
+        gone = [node_id for node_id in self.addresses if self.membership.is_gone(node_id)]
+        for node_id in gone:
+            if node_id == self._replica.id:
+                log.warning("%s is removed from the cluster: it can be stopped", node_id)
+            else:
+                log.info("%s is removed from the cluster", node_id)
+                del self.addresses[node_id]
+        if gone:
+            self._remember()
+        self._replica.node.set_observers(set(self.addresses))
+        self._dial()
+
     async def close(self) -> None:
+        await self.membership.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,7 +122,7 @@ class Admin:
         match frame:
             case ("addresses", dict(known)) if len(known) <= MEMBERS_MAX:
                 for node_id, address in known.items():
-                    if node_id not in self.addresses:
+                    if node_id not in self.addresses and not self.membership.is_gone(node_id):
                         self._learn(check_node_id(node_id), str(address))
             case ("call", int(number), str(op), str(node_id), str(argument)):
                 self._spawn(self._answer(peer, number, op, node_id, argument))
@@ -160,16 +175,13 @@ class Admin:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 if op == "transfer":
-                    return await self._transfer(node_id)
-                if op == "add":
-                    return await self._add(node_id, argument)
-                if op == "remove":
-                    return await self.change("remove", node_id)
+                    return await self.hand_over(node_id)
         except TimeoutError:
             return f"{op} {node_id}: not done after {CALL_TIMEOUT_S:g} s"
         return f"{op}: no such operation"
 
-    async def _transfer(self, to: str) -> str:
+    async def hand_over(self, to: str) -> str:
+        """Leader only: let `to` lead; returns "" when it does, or why not."""
         node = self._replica.node
         if node.leader == to:
             return ""
@@ -180,17 +192,6 @@ class Admin:
             if node.is_leader and node.transferring is None:
                 return f"{to} did not take over in time"
         return why
-
-    async def _add(self, node_id: str, address: str) -> str:
-        replica = self._replica
-        if node_id != replica.id:
-            self._learn(node_id, address)
-            for peer in replica.node.voters:
-                replica.send(peer, ("addresses", dict(self.addresses)))
-            replica.kick()
-            while not (replica.transport and replica.transport.connected(node_id)):
-                await asyncio.sleep(POLL_S)
-        return await self.change("add", node_id)
 
     async def change(self, op: str, node_id: str) -> str:
         """Leader only: "add" or "remove" a voter; returns "" when it is committed, or why not."""
@@ -212,10 +213,13 @@ class Admin:
             return
         self.addresses[node_id] = address
         log.info("%s is at %s", node_id, address)
+        self._remember()
+        self._dial()
+
+    def _remember(self) -> None:
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.addresses, indent=2))
         temporary.rename(self._path)
-        self._dial()
 
     def _remembered(self) -> dict[str, str]:
         try:

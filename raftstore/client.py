@@ -166,11 +166,14 @@ class SocketStore:
         """See raftstore.admin.Admin; the same for those below."""
         await self._ask(next(self._numbers), ("transfer", to), 15.0)
 
-    async def add(self, node_id: str, address: str) -> None:
-        await self._ask(next(self._numbers), ("add", node_id, address), 15.0)
+    async def add(self, node_id: str, address: str, voter: bool = True) -> str:
+        return str(await self._ask(next(self._numbers), ("add", node_id, address, voter), 15.0))
 
-    async def remove(self, node_id: str) -> None:
-        await self._ask(next(self._numbers), ("remove", node_id), 15.0)
+    async def promote(self, node_id: str) -> str:
+        return str(await self._ask(next(self._numbers), ("promote", node_id), 15.0))
+
+    async def remove(self, node_id: str) -> str:
+        return str(await self._ask(next(self._numbers), ("remove", node_id), 15.0))
 
     async def snapshot(self) -> int:
         return int(await self._ask(next(self._numbers), ("snapshot",), 300.0))

@@ -389,6 +389,15 @@ class Core:
             for peer in sorted((before - self.observers - self.voters) & self._wire.up):
                 self._wire._onReadonlyNodeDisconnected(PeerId(peer))
 
+    def set_observers(self, ids: Collection[str]) -> None:
+        """Who is replicated to while it has no vote. Voters among them count as voters."""
+        before, self.observers = self.observers, set(ids) - {self.node_id}
+        with self._running:
+            for peer in sorted((self.observers - before - self.voters) & self._wire.up):
+                self._wire._onReadonlyNodeConnected(PeerId(peer))
+            for peer in sorted((before - self.observers - self.voters) & self._wire.up):
+                self._wire._onReadonlyNodeDisconnected(PeerId(peer))
+
     def adopt_term(self, peer: str, term: int) -> None:
         """Step down to follower of `term`: a vote request that cannot be granted does just that."""
         self.deliver(peer, {"type": "request_vote", "term": term, "last_log_term": -1, "last_log_index": 0})

@@ -30,6 +30,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from raftstore import limits
 from raftstore.errors import Compacted
+from raftstore.members import OWN_KIND
 from raftstore.snapshot import chunks
 from raftstore.state import State
 from raftstore.types import (
@@ -37,6 +38,7 @@ from raftstore.types import (
     Commit,
     Event,
     FeedItem,
+    Scope,
     SnapshotChunk,
     SnapshotEnd,
     SnapshotStart,
@@ -106,12 +108,14 @@ class Feed:
     def publish(self, index: int, events: tuple[Event, ...], state: State, now_ms: int) -> None:
         """Entry `index` was applied: its events, and the state that it made.
 
-        Also for an entry without events, so that readers learn that nothing is missing.
+        Also for an entry without events, so that readers learn that nothing is missing. The
+        store's own records (members.py) are nobody else's business and left out.
         now_ms: any clock that does not go back. Indexes at or below the head are ignored.
         """
         if index <= self._head:
             return
         self._state, self._head = state, index
+        events = tuple(event for event in events if event.key.kind != OWN_KIND)
         if events:
             self._link(_Node(index, Commit(index, events), now_ms))
         self.expire(now_ms)
@@ -265,7 +269,8 @@ class Reader:
 
 
 def _snapshot(index: int, state: State) -> Iterator[FeedItem]:
-    yield SnapshotStart(index, len(state.records))
-    for chunk in chunks(state.scan()):
+    own = sum(1 for _ in state.scan(Scope(OWN_KIND)))
+    yield SnapshotStart(index, len(state.records) - own)
+    for chunk in chunks(record for record in state.scan() if record.key.kind != OWN_KIND):
         yield SnapshotChunk(chunk)
     yield SnapshotEnd(index)

@@ -17,7 +17,7 @@ Callbacks may call back into the node; they must not raise.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -310,6 +310,10 @@ class Node:
     def remove_member(self, node_id: str, on_done: OnDone) -> None:
         """Leader only: `node_id` votes no more. A leader cannot remove itself: transfer first."""
         self._change("rem", node_id, on_done)
+
+    def set_observers(self, ids: Collection[str]) -> None:
+        """Any role: from now on replicate to `ids` too, as leader; who has a vote keeps it."""
+        self._core.set_observers(ids)
 
     def install_snapshot(self, snapshot: SnapshotMeta, restore: Callable[[], None]) -> bool:
         """Take over a snapshot that is durable on this node already; `restore` swaps the machine's state.

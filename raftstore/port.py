@@ -16,13 +16,17 @@ from raftstore.types import FeedItem, Outcome, Txn
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One replica as this replica sees it. match_index is known on the leader only."""
+    """One replica as this replica sees it. match_index is known on the leader only.
+
+    wanted: what it shall become, where that is not done yet: voter or removed; else "".
+    """
 
     id: str
     address: str
     role: str  # leader | follower | candidate | observer | unknown
     connected: bool
     match_index: int | None = None
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

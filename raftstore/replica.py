@@ -34,6 +34,7 @@ from raftstore.forward import Answer, Forwarder, Intake, OnOutcome, Request
 from raftstore.frames import FrameError, Value
 from raftstore.group_commit import GroupCommit
 from raftstore.machine import Applied
+from raftstore.members import Wanted
 from raftstore.node import Node
 from raftstore.opening import Opened, open_replica
 from raftstore.outbound import Outbound
@@ -229,7 +230,15 @@ class Replica:
         else:
             role = "follower" if connected else "unknown"
         match = node.match_index(peer) if node.is_leader and not me else None
-        return Member(peer, self.admin.addresses.get(peer, ""), role, connected, match)
+        line = self.admin.membership.roster.get(peer)
+        is_voter = peer in node.voters
+        pending = (
+            line is not None
+            and line.wanted is not Wanted.OBSERVER
+            and (line.wanted is Wanted.VOTER) != is_voter
+        )
+        wanted = str(line.wanted) if line is not None and pending else ""
+        return Member(peer, self.admin.addresses.get(peer, ""), role, connected, match, wanted)
 
     async def close(self) -> None:
         """Stop taking part. What is acknowledged is on disk already."""
@@ -341,6 +350,7 @@ class Replica:
         self.compactor.tick(now)
         self.transfers.tick(now)
         self.rejoin.tick(now)
+        self.admin.tick(now)
         self.kick()
         self._timer = self._loop.call_later(TIMER_S, self._on_timer)
 

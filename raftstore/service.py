@@ -6,7 +6,7 @@ Then, by connection, either requests that are answered in any order:
     (id, "submit", timeout_s, transaction)    (id, "ok", outcome)
     (id, "read", timeout_s)                   (id, "ok", index)
     (id, "status")                            (id, "ok", status)
-    (id, "transfer" | "add" | "remove" | "snapshot", argument, ...)
+    (id, "transfer" | "add" | "promote" | ..., argument, ...)
                                               (id, "error", name, message, details)
 
 or, after (id, "feed", after or None), feed items one way, until either side closes:
@@ -138,8 +138,10 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._do(number, self._replica.status()))
             case (int(number), "transfer", str(to)):
                 self._spawn(self._do(number, self._replica.admin.transfer(to)))
-            case (int(number), "add", str(node_id), str(address)):
-                self._spawn(self._do(number, self._replica.admin.add(node_id, address)))
+            case (int(number), "add", str(node_id), str(address), bool(voter)):
+                self._spawn(self._do(number, self._replica.admin.add(node_id, address, voter)))
+            case (int(number), "promote", str(node_id)):
+                self._spawn(self._do(number, self._replica.admin.promote(node_id)))
             case (int(number), "remove", str(node_id)):
                 self._spawn(self._do(number, self._replica.admin.remove(node_id)))
             case (int(number), "snapshot"):

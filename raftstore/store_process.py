@@ -96,7 +96,7 @@ async def run_store(config: StoreConfig, stop: asyncio.Event | None = None) -> N
 async def hand_over(replica: Replica) -> None:
     """A leader that leaves lets the best follower lead first, which spares the cluster an election."""
     status = await replica.status()
-    others = [m for m in status.members if m.connected and m.match_index is not None]
+    others = [m for m in status.members if m.role == "follower" and m.connected and m.match_index is not None]
     if status.role == "leader" and others:
         best = max(others, key=lambda member: member.match_index or 0)
         with contextlib.suppress(StoreError, TimeoutError):

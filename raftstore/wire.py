@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from typing import Any
 
-from raftstore.admin import Refused
 from raftstore.errors import (
     Compacted,
     Overloaded,
@@ -14,6 +13,7 @@ from raftstore.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from raftstore.members import Refused
 from raftstore.port import Member, Status
 
 _PLAIN: dict[str, type[StoreError]] = {t.__name__: t for t in (UnknownOutcome, TooLarge, Refused)}
