@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import pysyncobj.syncobj as syncobj
@@ -25,8 +24,9 @@ from pysyncobj.version import VERSION
 
 from raftstore import entries
 from raftstore.config import RaftConfig
+from raftstore.core_clock import Running, now
+from raftstore.core_start import Hooks, align, voters_at_start
 from raftstore.core_start import SnapshotMeta as SnapshotMeta
-from raftstore.core_start import align, voters_at_start
 from raftstore.entries import Change
 from raftstore.errors import DiskFull
 from raftstore.journal import Entry, Journal
@@ -89,27 +89,6 @@ ATTRIBUTES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the core asks of whoever owns it.
-
-    send(peer, message): the core wants it sent; called inside tick() and deliver().
-    may_campaign(): the election timer has run out; start an election now?
-    commit_limit(): the last index that this node may count itself as holding.
-    apply(index, term, payload): an entry (entries.py) is committed. Called once per index,
-        in order; must not raise.
-    membership_changed(): core.voters is different from before.
-    disk_full(reason): term or vote could not be kept; no message may leave until they are.
-    """
-
-    send: Callable[[str, Message], None]
-    may_campaign: Callable[[], bool]
-    commit_limit: Callable[[], int]
-    apply: Callable[[int, int, bytes], None]
-    membership_changed: Callable[[], None]
-    disk_full: Callable[[str], None]
-
-
 class _Codec:
     """Stands in for the module `pickle` inside pysyncobj.syncobj."""
 
@@ -117,30 +96,9 @@ class _Codec:
     dumps = staticmethod(entries.pack)
 
 
-class _Running:
-    """Which core runs now: pysyncobj reads the time through a global of its module."""
-
-    stack: list[Callable[[], float]] = []
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self.stack.append(self._clock)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stack.pop()
-
-
-def _now() -> float:
-    return _Running.stack[-1]()
-
-
 syncobj.pickle = _Codec
 syncobj.createJournal = lambda journal: journal
-syncobj.monotonicTime = _now
+syncobj.monotonicTime = now
 
 
 class _Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
@@ -266,7 +224,7 @@ class Core:
         self.observers = set(observers)
         self._journal = journal
         self._hooks = hooks
-        self._running = _Running(clock)
+        self._running = Running(clock)
         self._commit_floor = 0
         align(journal, snapshot)
         self.voters = frozenset(voters_at_start(journal, snapshot, voters))
@@ -379,15 +337,6 @@ class Core:
             self._wire._onNodeDisconnected(PeerId(peer))
         elif peer in self.observers:
             self._wire._onReadonlyNodeDisconnected(PeerId(peer))
-
-    def set_observers(self, ids: Collection[str]) -> None:
-        """Who is replicated to while it has no vote. Voters among them count as voters."""
-        before, self.observers = self.observers, set(ids) - {self.node_id}
-        with self._running:
-            for peer in sorted((self.observers - before - self.voters) & self._wire.up):
-                self._wire._onReadonlyNodeConnected(PeerId(peer))
-            for peer in sorted((before - self.observers - self.voters) & self._wire.up):
-                self._wire._onReadonlyNodeDisconnected(PeerId(peer))
 
     def set_observers(self, ids: Collection[str]) -> None:
         """Who is replicated to while it has no vote. Voters among them count as voters."""
@@ -515,7 +464,7 @@ class Core:
                 if peer in self.observers and peer in self._wire.up:
                     self._wire._onReadonlyNodeDisconnected(PeerId(peer))
                 SyncObj._SyncObj__doChangeCluster(engine, ("add", peer))
-                engine._SyncObj__lastResponseTime[PeerId(peer)] = _now()
+                engine._SyncObj__lastResponseTime[PeerId(peer)] = now()
             for peer in sorted(before - self.voters - {self.node_id}):
                 SyncObj._SyncObj__doChangeCluster(engine, ("rem", peer))
                 if peer in self.observers and peer in self._wire.up:

@@ -1,18 +1,41 @@
-"""Where a node starts: its journal, its snapshot and its configuration made to agree.
+"""What a core starts from: hooks to its owner, and a journal, a snapshot and a configuration
+made to agree.
 
-They are written at different moments, so a crash leaves any combination: a snapshot
+The last three are written at different moments, so a crash leaves any combination: a snapshot
 newer than the log, a log that reaches behind it, a stale log that a snapshot was to replace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 from raftstore import entries
 from raftstore.entries import Change
 from raftstore.errors import Corrupt
 from raftstore.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the core asks of whoever owns it.
+
+    send(peer, message): the core wants it sent; called inside tick() and deliver().
+    may_campaign(): the election timer has run out; start an election now?
+    commit_limit(): the last index that this node may count itself as holding.
+    apply(index, term, payload): an entry (entries.py) is committed. Called once per index,
+        in order; must not raise.
+    membership_changed(): core.voters is different from before.
+    disk_full(reason): term or vote could not be kept; no message may leave until they are.
+    """
+
+    send: Callable[[str, dict[str, Any]], None]
+    may_campaign: Callable[[], bool]
+    commit_limit: Callable[[], int]
+    apply: Callable[[int, int, bytes], None]
+    membership_changed: Callable[[], None]
+    disk_full: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

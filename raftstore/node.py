@@ -24,7 +24,8 @@ from typing import Protocol
 
 from raftstore import entries
 from raftstore.config import RaftConfig
-from raftstore.core import CANDIDATE, FOLLOWER, LEADER, Core, Hooks, SnapshotMeta
+from raftstore.core import CANDIDATE, FOLLOWER, LEADER, Core
+from raftstore.core_start import Hooks, SnapshotMeta
 from raftstore.entries import Change
 from raftstore.guard import Guard
 from raftstore.guard_messages import BadMessage, Message

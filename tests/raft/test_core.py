@@ -18,10 +18,9 @@ from raftstore.core import (
     SUPPORTED_VERSION,
     VERSION,
     Core,
-    Hooks,
     PrivateName,
-    SnapshotMeta,
 )
+from raftstore.core_start import Hooks, SnapshotMeta
 from raftstore.entries import Change
 from raftstore.errors import Corrupt
 from raftstore.wal.journal import Wal

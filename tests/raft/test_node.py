@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.sim.lone import LoneNode
 from raftstore import node as node_module
-from raftstore.core import SnapshotMeta
+from raftstore.core_start import SnapshotMeta
 from raftstore.entries import NO_OP
 from raftstore.limits import BATCH_BYTES_MAX
 from raftstore.node import Fate, ProposeResult
