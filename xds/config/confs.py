@@ -15,6 +15,7 @@ import msgspec
 
 from mesh.policy.inbound import InboundRules, from_entries, inbound_rules
 from mesh.policy.kinds import POLICY_KINDS
+from mesh.policy.meta import kri
 from mesh.policy.outbound import OutboundRules, outbound_rules
 from mesh.policy.proxy import Proxy, item_of, proxy_of
 from mesh.policy.single import single_rule
@@ -124,9 +125,9 @@ def to_rules(ctx: Context, kind: str, mesh: str, names: Names) -> OutboundRules:
 
 
 @derivation
-def to_conf(ctx: Context, kind: str, mesh: str, names: Names, kri: str, section: str) -> str:
+def to_conf(ctx: Context, kind: str, mesh: str, names: Names, destination: str, section: str) -> str:
     """The conf of a kind for one port of a destination; "" when none. Routes: all confs as a list."""
-    rule = to_rules(ctx, kind, mesh, names).conf_for(kri, section)
+    rule = to_rules(ctx, kind, mesh, names).conf_for(destination, section)
     if rule is None:
         return ""
     if kind == "MeshHTTPRoute":
@@ -148,11 +149,26 @@ def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str, kri
 
 
 def to_confs(
-    ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], kri: str, section: str
+    ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], destination: str, section: str
 ) -> KindConfs:
     """The confs of all kinds for one port of a destination."""
-    found = ((kind, to_conf(ctx, kind, mesh, names, kri, section)) for kind, names in matched)
+    found = ((kind, to_conf(ctx, kind, mesh, names, destination, section)) for kind, names in matched)
     return tuple((kind, text) for kind, text in found if text)
+
+
+def mesh_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]]) -> KindConfs:
+    """The confs of all kinds for what no policy mentions."""
+    return to_confs(ctx, mesh, matched, kri("Mesh", "", "", "", mesh), "")
+
+
+def all_to_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], kind: str) -> KindConfs:
+    """Each conf of one kind, for any destination, as (kind, text) pairs."""
+    names = dict(matched).get(kind)
+    if not names:
+        return ()
+    texts = {text_of(conf) for rule in to_rules(ctx, kind, mesh, names) for conf in rule.confs}
+    texts |= {text_of(rule.conf) for rule in service_rules(ctx, kind, mesh, names)}
+    return tuple((kind, text) for text in sorted(texts))
 
 
 @derivation

@@ -10,6 +10,7 @@ from xds.config import cluster, hcm, policies
 from xds.config.confs import KindConfs
 from xds.config.draft import Draft, copied, seconds, serialized, wrapped
 from xds.config.facts import InboundFacts, is_http
+from xds.config.outbound import Source
 from xds.config.tls import Security, downstream_socket
 from xds.encode import encode
 from xds.engine import Context, derivation
@@ -26,15 +27,12 @@ TCP_IDLE_S = 3600
 class Inbound:
     """Everything that the listener and the cluster of an inbound depend on.
 
-    confs: of all traffic into it. rules: kind -> JSON of rules that depend on who calls.
-    proxy: confs of the proxy as a whole, and facts that access logs show.
+    confs: of all traffic into it. rules: kind -> JSON of rules that depend on who calls. proxy: confs
+    of the proxy as a whole. source: how logs and spans name the proxy, only set when some are made.
     """
 
     facts: InboundFacts
     mesh: str
-    dataplane: str
-    service: str
-    zone: str
     unified: bool
     transparent: bool
     reuse_port: bool
@@ -42,6 +40,7 @@ class Inbound:
     confs: KindConfs = ()
     rules: KindConfs = ()
     proxy: KindConfs = ()
+    source: Source | None = None
 
     @property
     def cluster_name(self) -> str:

@@ -40,13 +40,17 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What access logs tell of the client."""
+    """What access logs and spans tell of the proxy.
+
+    log_socket: where the runner takes log lines for collectors. workload: KRI, "" without one.
+    """
 
     service: str
     mesh: str
     zone: str
     address: str = ""
-    name: str = ""
+    log_socket: str = ""
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class Outbound:
     def http(self) -> bool:
         """Whether it carries requests: a destination that TCP routes claim carries bytes."""
         return is_http(self.protocol) and not self.splits
+
+    @property
+    def resource(self) -> bool:
+        """Whether the destination is a resource, not a set of tags."""
+        return self.route_config.startswith("kri_")
 
 
 @derivation

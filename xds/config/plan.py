@@ -14,7 +14,8 @@ from typing import NamedTuple
 from mesh import naming
 from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta
-from xds.config import admin, confs, inbound, tls, transparent
+from mesh.resource import WORKLOAD
+from xds.config import admin, confs, inbound, telemetry, tls, transparent
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
 from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
@@ -31,7 +32,7 @@ from xds.config.facts import (
 )
 from xds.config.identity import Identity
 from xds.config.outbound import Source
-from xds.config.policies import meshtls
+from xds.config.policies import PASSTHROUGH_KINDS, meshtls
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, LISTENER
 
@@ -59,8 +60,9 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     proxy = confs.single_confs(ctx, mesh, matched.to)
     items = [
         *_inbounds(ctx, facts, client, security, matched, proxy),
-        *_transparent(facts, settings, client, _permissive(ctx, facts, security, matched)),
+        *_transparent(ctx, facts, settings, client, matched, _permissive(ctx, facts, security, matched)),
         *_admin(facts, client),
+        *_telemetry(ctx, facts, client, matched, proxy),
     ]
     profile = _profile(ctx, facts, client, security, matched, proxy)
     groups = tuple(_outbounds(ctx, facts, client, profile))
@@ -88,7 +90,6 @@ def _profile(
     matched: Matched,
     proxy: KindConfs,
 ) -> Profile:
-    logs = any(kind in LOGGING_KINDS for kind, _ in matched.to)
     return Profile(
         mesh=facts.mesh,
         zone=facts.zone,
@@ -98,7 +99,7 @@ def _profile(
         unified=client.unified,
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
-        source=source_of(facts) if logs else None,
+        source=source_of(facts, client) if logs(matched) else None,
         tls_conf=confs.only(_first_inbound_confs(ctx, facts, matched), ("MeshTLS",)),
         told_tags=facts.tags if confs.faults_exist(ctx, facts.mesh, client.shadow) else (),
     )
@@ -112,9 +113,22 @@ def _first_inbound_confs(ctx: Context, facts: DataplaneFacts, matched: Matched) 
     return confs.inbound_confs(ctx, facts.mesh, matched.of_inbound(first.address, first.port))
 
 
-def source_of(facts: DataplaneFacts) -> Source:
-    """How access logs name the proxy."""
-    return Source(facts.service, facts.mesh, facts.zone, facts.address, facts.name)
+def logs(matched: Matched) -> bool:
+    """Whether some policy writes logs or spans, which name the proxy."""
+    return any(kind in LOGGING_KINDS for kind, _ in matched.to)
+
+
+def source_of(facts: DataplaneFacts, client: Client) -> Source:
+    """How logs and spans name the proxy."""
+    workload = dict(facts.labels).get(WORKLOAD, "")
+    return Source(
+        facts.service,
+        facts.mesh,
+        facts.zone,
+        facts.address,
+        f"{client.work_dir}/kuma-al-{facts.name}-{facts.mesh}.sock",
+        naming.kri("wl", facts.mesh, workload, zone=facts.zone) if workload else "",
+    )
 
 
 # --- inbound -------------------------------------------------------------------------------------
@@ -147,9 +161,6 @@ def _inbound(
     return inbound.Inbound(
         facts=found,
         mesh=facts.mesh,
-        dataplane=facts.name,
-        service=facts.service,
-        zone=facts.zone,
         unified=client.unified,
         transparent=facts.transparent is not None,
         reuse_port=client.reuse_port,
@@ -157,6 +168,7 @@ def _inbound(
         confs=confs.inbound_confs(ctx, facts.mesh, policies),
         rules=confs.inbound_rules_by_client(ctx, facts.mesh, policies),
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
+        source=source_of(facts, client) if logs(matched) else None,
     )
 
 
@@ -213,9 +225,11 @@ def _reachable(
 
 
 def _transparent(
+    ctx: Context,
     facts: DataplaneFacts,
     settings: MeshFacts,
     client: Client,
+    matched: Matched,
     permissive: bool,
 ) -> Iterator[Item]:
     proxying = facts.transparent
@@ -223,10 +237,17 @@ def _transparent(
         return
     strict = client.strict_inbound_ports and not permissive
     ports = tuple(sorted({found.port for found in facts.inbounds})) if strict else None
+    of_mesh = confs.only(confs.mesh_confs(ctx, facts.mesh, matched.to), PASSTHROUGH_KINDS)
     for ip_version in (4, 6) if proxying.ipv6 else (4,):
         if settings.passthrough:
             value = transparent.Passthrough(
-                "outbound", ip_version, proxying.outbound_port, client.unified, client.reuse_port
+                "outbound",
+                ip_version,
+                proxying.outbound_port,
+                client.unified,
+                client.reuse_port,
+                confs=of_mesh,
+                source=source_of(facts, client) if of_mesh else None,
             )
             yield from _passthrough(value)
         if proxying.inbound_port:
@@ -276,3 +297,14 @@ def _admin(facts: DataplaneFacts, client: Client) -> Iterator[Item]:
         yield Item(CLUSTER, ready, query)
     if value.listens:
         yield Item(LISTENER, name, admin.admin_listener.query(value))
+
+
+def _telemetry(
+    ctx: Context, facts: DataplaneFacts, client: Client, matched: Matched, proxy: KindConfs
+) -> Iterator[Item]:
+    yield from telemetry.trace_items(proxy, ipv6=client.ipv6)
+    admin_cluster = naming.admin_name(unified=client.unified) if facts.admin_port or client.admin_port else ""
+    yield from telemetry.metric_items(proxy, facts.address, client.work_dir, admin_cluster, ipv6=client.ipv6)
+    logging = [confs.inbound_confs(ctx, facts.mesh, policies) for _, policies in matched.inbound]
+    logging.append(confs.all_to_confs(ctx, facts.mesh, matched.to, "MeshAccessLog"))
+    yield from telemetry.log_items(logging, ipv6=client.ipv6)

@@ -24,7 +24,7 @@ from xds.types import Encoded
 ROOT = Path(__file__).resolve().parents[3]
 CASES = Path(os.environ.get("RAFTMESH_CONFORMANCE", ROOT / "../shared/conformance/cases")).resolve() / "xds"
 MESH, ZONE = "envoyconfig", "kuma-3"
-FLOOR = 32
+FLOOR = 42
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance cases at {CASES}")
 

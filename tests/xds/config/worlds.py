@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mesh.codec import decode
+from mesh.labels import compute
 from mesh.resource import Resource
 from mesh.stamp import stamp_zone
 from mesh.view import View
@@ -20,13 +21,10 @@ Json = dict[str, Any]
 def resource(document: Mapping[str, Any], zone: str = "") -> Resource:
     """A resource as the control plane of a zone stores it, with the labels that it computes."""
     found = decode(document)
-    labels = {"kuma.io/display-name": found.name, **found.labels}
-    if zone:
-        labels |= {"kuma.io/origin": "zone", "kuma.io/zone": zone, "kuma.io/env": "universal"}
-    if found.mesh:
-        labels["kuma.io/mesh"] = found.mesh
-    if found.kind == "Dataplane":
-        labels["kuma.io/proxy-type"] = "sidecar"
+    labels, faults = compute(found, mode="zone", zone=zone, federated=False)
+    assert not faults, faults
+    if not zone:
+        labels.pop("kuma.io/zone", None)
     return stamp_zone(replace(found, labels=labels), zone)
 
 

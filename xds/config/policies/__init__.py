@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from xds.config.draft import Draft
 from xds.config.policies import (
+    accesslog,
     circuitbreaker,
     faultinjection,
     healthcheck,
@@ -29,6 +30,7 @@ from xds.config.policies import (
     ratelimit,
     retry,
     timeout,
+    trace,
 )
 
 if TYPE_CHECKING:
@@ -42,11 +44,14 @@ BACKEND_KINDS = frozenset(
 )
 """Kinds of `to` that configure clusters."""
 
-LISTENER_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshTimeout", "MeshRetry"})
+LISTENER_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshAccessLog", "MeshTimeout", "MeshRetry"})
 """Kinds of `to` that configure listeners and their routes."""
 
-ROUTE_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshTimeout", "MeshRetry"})
+ROUTE_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshAccessLog", "MeshTimeout", "MeshRetry"})
 """Kinds that may have a conf for one MeshHTTPRoute."""
+
+PASSTHROUGH_KINDS = frozenset({"MeshAccessLog"})
+"""Kinds whose conf for the whole mesh is for traffic that leaves it, too."""
 
 
 def edit_backend(draft: Draft, backend: Backend) -> None:
@@ -67,6 +72,8 @@ def edit_inbound_cluster(draft: Draft, inbound: Inbound) -> None:
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Apply what policies say of an inbound to its listener."""
     meshtls.edit_inbound_listener(draft, inbound)
+    accesslog.edit_inbound_listener(draft, inbound)
+    trace.edit_inbound_listener(draft, inbound)
     faultinjection.edit_inbound_listener(draft, inbound)
     ratelimit.edit_inbound_listener(draft, inbound)
     timeout.edit_inbound_listener(draft, inbound)
@@ -76,6 +83,8 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
     """Apply what policies say of a destination to its listener."""
     loadbalancing.edit_outbound_listener(draft, outbound)
+    accesslog.edit_outbound_listener(draft, outbound)
+    trace.edit_outbound_listener(draft, outbound)
     faultinjection.edit_outbound_listener(draft, outbound)
     timeout.edit_outbound_listener(draft, outbound)
     retry.edit_outbound_listener(draft, outbound)
@@ -84,12 +93,14 @@ def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
 def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
     """Apply what policies say of a destination or a route of it to one route."""
     loadbalancing.edit_route(draft, route, outbound)
+    accesslog.edit_route(draft, route, outbound)
     timeout.edit_route(draft, route, outbound)
     retry.edit_route(draft, route, outbound)
 
 
 def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
     """Apply what policies say of the mesh as a whole to redirected traffic."""
+    accesslog.edit_passthrough(draft, passthrough)
 
 
 def permissive(inbound: Inbound) -> bool:

@@ -1,0 +1,223 @@
+"""MeshAccessLog: where proxies write down the connections and requests they saw.
+
+Formats may hold placeholders of the mesh (`%KUMA_…%`); they are filled in here, since Envoy does not
+know them. A log of one MeshHTTPRoute cannot hang on that route in Envoy: a Lua filter copies the
+route's identifier to where the log's filter can see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from xds.config import hcm
+from xds.config.confs import KindConfs, conf_of
+from xds.config.draft import Draft, Fields, named
+from xds.config.policies.collectors import any_value, otel_cluster_name
+
+if TYPE_CHECKING:
+    from xds.config.inbound import Inbound
+    from xds.config.outbound import Outbound, Source
+    from xds.config.routes import Route
+    from xds.config.transparent import Passthrough
+
+KIND = "MeshAccessLog"
+FILE = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+OTEL = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
+LUA = "envoy.extensions.filters.http.lua.v3.Lua"
+LUA_FILTER = "envoy.filters.http.lua"
+ROUTES_NAMESPACE = "kuma.routes"
+ROUTE_KEY = "route_kri"
+LUA_CODE = """\
+function envoy_on_request(handle)
+  local meta = handle:metadata():get("route_kri")
+  if meta ~= nil then
+    handle:streamInfo():dynamicMetadata():set("kuma.routes", "route_kri", meta)
+  end
+end
+"""
+TCP_FORMAT = (
+    "[%START_TIME%] %RESPONSE_FLAGS% %KUMA_MESH% "
+    "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%(%KUMA_SOURCE_SERVICE%)"
+    "->%UPSTREAM_HOST%(%KUMA_DESTINATION_SERVICE%) "
+    "took %DURATION%ms, sent %BYTES_SENT% bytes, received: %BYTES_RECEIVED% bytes"
+)
+HTTP_FORMAT = (
+    '[%START_TIME%] %KUMA_MESH% "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" '
+    "%RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% "
+    '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" '
+    '"%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" '
+    '"%KUMA_SOURCE_SERVICE%" "%KUMA_DESTINATION_SERVICE%" '
+    '"%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%" "%UPSTREAM_HOST%"'
+)
+UNKNOWN = "unknown"
+EXTERNAL = "external"
+
+Values = Mapping[str, str]
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+
+def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
+    """Log what comes in."""
+    if inbound.source is None:
+        return
+    values = {
+        "%KUMA_SOURCE_SERVICE%": UNKNOWN,
+        "%KUMA_SOURCE_ADDRESS%": "%DOWNSTREAM_REMOTE_ADDRESS%",
+        "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "%KUMA_DESTINATION_SERVICE%": inbound.facts.service,
+        "%KUMA_MESH%": inbound.mesh,
+        "%KUMA_ZONE%": inbound.source.zone,
+        "%KUMA_TRAFFIC_DIRECTION%": "INBOUND",
+    }
+    _add(draft, _backends(inbound.confs), values, inbound.source)
+
+
+def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
+    """Log what goes to a destination; requests that a route's own log covers, there only."""
+    source = outbound.source
+    if source is None:
+        return
+    values = _outbound_values(source, outbound.display_service)
+    backends = _backends(outbound.confs)
+    if not outbound.http or not outbound.resource:
+        _add(draft, backends, values, source)
+        return
+    _add(draft, backends, values, source, route_filter(""))
+    by_route = {route.kri: found for route in outbound.routes if (found := _backends(route.confs))}
+    for kri, found in by_route.items():
+        _add(draft, found, values, source, route_filter(kri))
+    if by_route:
+        for manager in hcm.managers(draft):
+            code = {"default_source_code": {"inline_string": LUA_CODE}}
+            hcm.prepend_http_filter(manager, named(LUA_FILTER, LUA, code))
+
+
+def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
+    """Let the Lua filter know which route it is, if the route has a log of its own."""
+    if route.kri and outbound.source is not None and _backends(route.confs):
+        draft["metadata"] = {"filter_metadata": {LUA_FILTER: Fields({ROUTE_KEY: route.kri})}}
+
+
+def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
+    """Log what leaves the mesh."""
+    if passthrough.source is not None and passthrough.direction == "outbound":
+        values = _outbound_values(passthrough.source, EXTERNAL)
+        _add(draft, _backends(passthrough.confs), values, passthrough.source)
+
+
+def _outbound_values(source: Source, destination: str) -> Values:
+    return {
+        "%KUMA_SOURCE_SERVICE%": source.service,
+        "%KUMA_SOURCE_ADDRESS%": f"{source.address}:0",
+        "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%": source.address,
+        "%KUMA_DESTINATION_SERVICE%": destination,
+        "%KUMA_MESH%": source.mesh,
+        "%KUMA_ZONE%": source.zone,
+        "%KUMA_TRAFFIC_DIRECTION%": "OUTBOUND",
+    }
+
+
+def route_filter(kri: str) -> Draft:
+    """Only requests of one route; for "" only those of routes without a log of their own."""
+    value: Draft = {"string_match": {"exact": kri}} if kri else {"null_match": {}}
+    matcher = {"filter": ROUTES_NAMESPACE, "path": [{"key": ROUTE_KEY}], "value": value}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": {"value": not kri}}}
+
+
+def _backends(confs: KindConfs) -> list[Any]:
+    conf = conf_of(KIND, confs)
+    return [] if conf is None else list(conf.backends or ())
+
+
+def _add(
+    draft: Draft, backends: Iterable[Any], values: Values, source: Source, only: Draft | None = None
+) -> None:
+    for backend in backends:
+        for config in hcm.managers(draft):
+            _append(config, backend, HTTP_FORMAT, values, source, only)
+        for config in hcm.tcp_proxies(draft):
+            _append(config, backend, TCP_FORMAT, values, source, only)
+
+
+def _append(
+    config: Draft, backend: Any, default_format: str, values: Values, source: Source, only: Draft | None
+) -> None:
+    log = logger(backend, default_format, values, source)
+    config.setdefault("access_log", []).append(log | {"filter": only} if only is not None else log)
+
+
+# --- loggers -------------------------------------------------------------------------------------
+
+
+def logger(backend: Any, default_format: str, values: Values, source: Source) -> Draft:
+    """One AccessLog of Envoy."""
+    match backend.type:
+        case "File":
+            return file_logger(backend.file.path, log_format(backend.file.format, default_format, values))
+        case "Tcp":
+            found = backend.tcp
+            text = f"{found.address};{plain_text(found.format, default_format, values)}\n"
+            draft = {"text_format_source": {"inline_string": text}}
+            return file_logger(source.log_socket, draft)
+        case _:
+            return _otel_logger(backend.open_telemetry, default_format, values)
+
+
+def file_logger(path: str, fields: Draft) -> Draft:
+    """A log that is written to a file, or to the socket of the runner."""
+    return named("envoy.access_loggers.file", FILE, {"path": path, "log_format": fields})
+
+
+def log_format(found: Any, default_format: str, values: Values) -> Draft:
+    """A SubstitutionFormatString."""
+    if found is not None and found.type == "Json":
+        fields = {item.key: filled(item.value, values) for item in found.json or ()}
+        draft: Draft = {"json_format": Fields(fields)}
+    else:
+        text = plain_text(found, default_format, values)
+        draft = {"text_format_source": {"inline_string": text + "\n"}}
+    if found is not None and found.omit_empty_values:
+        draft["omit_empty_values"] = True
+    return draft
+
+
+def plain_text(found: Any, default_format: str, values: Values) -> str:
+    """A format as one line, also one that is given as JSON."""
+    if found is not None and found.type == "Json":
+        return msgspec.json.encode(
+            {item.key: filled(item.value, values) for item in found.json or ()}
+        ).decode()
+    text = default_format if found is None or not found.plain else found.plain
+    return filled(text, values)
+
+
+def filled(text: str, values: Values) -> str:
+    """A format with the placeholders of the mesh replaced."""
+    if "%KUMA_" in text:
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, value)
+    return text
+
+
+def _otel_logger(found: Any, default_format: str, values: Values) -> Draft:
+    cluster = {"envoy_grpc": {"cluster_name": otel_cluster_name("accesslog", found.endpoint)}}
+    attributes = [
+        {"key": attribute.key, "value": {"string_value": filled(attribute.value, values)}}
+        for attribute in found.attributes or ()
+    ]
+    if found.body is None:
+        body: Draft = {"string_value": filled(default_format, values)}
+    else:
+        body = any_value(found.body, lambda text: filled(text, values))
+    fields: Draft = {
+        "common_config": {"log_name": KIND, "grpc_service": cluster, "transport_api_version": "V3"},
+        "body": body,
+    }
+    if attributes:
+        fields["attributes"] = {"values": attributes}
+    return named("envoy.access_loggers.open_telemetry", OTEL, fields)
