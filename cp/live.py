@@ -92,12 +92,11 @@ class LiveView:
         Raises Compacted, at first or later, when the reader is behind the window.
         """
         while not self._closed:
-            moved = self._moved
+            # The index now: what is folded while the reader is busy with these is for the next turn.
+            moved, index = self._moved, self.index
             for commit in self.history.after(after):
                 yield commit
-                after = commit.index
-            if self.index > after:
-                after = self.index
+            after = max(after, index)
             yield Bookmark(after)
             await moved.wait()
 

@@ -169,3 +169,17 @@ async def test_commits_after_an_index_then_live() -> None:
     await asyncio.sleep(0)
     live.fold(Commit(2, (put(2, "b"),)))
     assert (await waiting).index == 2
+
+
+async def test_what_commits_while_a_reader_is_busy_is_not_skipped(live: LiveView) -> None:
+    """A reader that writes to its client between two commits gives the fold time to go on."""
+    snapshot(live, 1)
+    live.fold(Commit(2, (put(2, "a"),)))
+    commits = live.commits(1)
+    seen = [await anext(commits)]
+    live.fold(Commit(3, (put(3, "b"),)))
+    live.fold(Commit(4, (put(4, "c"),)))
+    while not (isinstance(seen[-1], Bookmark) and seen[-1].index == 4):
+        seen.append(await anext(commits))
+    assert [item.index for item in seen if isinstance(item, Commit)] == [2, 3, 4]
+    await commits.aclose()  # type: ignore[attr-defined]
