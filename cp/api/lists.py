@@ -138,7 +138,7 @@ def filters_of(request: web.Request, kind: Kind) -> list[Filter]:
 def _pattern(request: web.Request) -> str:
     """The route as Kuma names it: `/meshes/{mesh}/dataplanes`."""
     prefix = "/meshes/{mesh}" if "mesh" in request.match_info else ""
-    return f"{prefix}/{request.match_info['plural']}"
+    return f"{prefix}/{request.match_info.get('plural', 'dataplanes')}"
 
 
 def _label_is(label: str, value: str) -> Filter:

@@ -1,7 +1,6 @@
 """Resources together with what was observed of them: `_overview`, and its older spellings.
 
-Also the services of a mesh, flattened from its ServiceInsight: what is stored is one object
-per mesh, what is read is one item per service.
+Also the services of a mesh, flattened from its ServiceInsight, which is one object per mesh.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from cp.api.context import Context
 from cp.api.lists import filters_of, next_page, page_of
 from cp.problems import bad_request, not_found
 from mesh.codec import rfc3339
+from mesh.insights import service_insight
 from mesh.kinds.insights import Service
 from mesh.overview import insight_of, to_overview
 from mesh.registry import KINDS, kind_by_path
@@ -109,18 +109,12 @@ class _Overviews:
 
     async def service(self, request: web.Request) -> web.Response:
         """One service; what has no proxies is a service without any, not an error."""
-        insight = self._insight(await self._view(request), request.match_info["mesh"])
-        if insight is None:
-            raise not_found("Could not retrieve a resource")
+        insight = service_insight(await self._view(request), request.match_info["mesh"])
         name = request.match_info["service"]
         return json_answer(service_of(insight, name, (insight.spec.services or {}).get(name)))
 
     async def _services(self, request: web.Request) -> Any:
-        insight = self._insight(await self._view(request), request.match_info["mesh"])
-        return [] if insight is None else list(services_of(insight))
-
-    def _insight(self, view: View, mesh: str) -> Resource | None:
-        return view.get("ServiceInsight", mesh, f"all-services-{mesh}")
+        return list(services_of(service_insight(await self._view(request), request.match_info["mesh"])))
 
     async def _view(self, request: web.Request) -> View:
         view = await view_for(request, self._context)
