@@ -51,6 +51,12 @@ class Api:
                 raise ApiError(response.status, await response.text())
             return await response.json()
 
+    async def delete(self, replica: str, path: str) -> None:
+        assert self._session is not None
+        async with self._session.delete(replica + path) as response:
+            if response.status != 200:
+                raise ApiError(response.status, await response.text())
+
     async def post(self, replica: str, path: str, document: Mapping[str, Any]) -> Any:
         assert self._session is not None
         async with self._session.post(replica + path, json=document) as response:
