@@ -421,6 +421,9 @@ class Node:
             became_leader = self.is_leader and self._seen[::2] != now_seen[::2]
             if became_leader:
                 self.guard.append.became_leader()
+                # Of an earlier leadership, and cut since: another log may still hold them.
+                cut = [i for i, p in self._proposals.items() if self._core.term_at(i) != p.term]
+                self._forget_proposals(cut)
             self._seen = now_seen
             self.on_role(*now_seen)
         if not self._proposals:

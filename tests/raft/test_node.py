@@ -82,6 +82,22 @@ def test_a_proposal_of_a_former_leader_becomes_unknown_after_an_election_timeout
     assert results == [ProposeResult(Fate.UNKNOWN, 3, 1)]
 
 
+def test_a_leader_again_knows_nothing_of_proposals_that_were_cut_meanwhile() -> None:
+    lone, results = leader(), list[ProposeResult]()
+    for command in (b"kept", b"cut"):
+        lone.node.propose(command, results.append)
+    lone.node.tick()
+    lone.append("C", term=2, after=(3, 1), entries=[(NO_OP, 4, 2)])
+    lone.sync()
+    lone.wait(0.35)
+    lone.become_leader()
+    assert results == [ProposeResult(Fate.UNKNOWN, 4, 1)]
+    lone.sync()
+    lone.reply("B", lone.node.last_index + 1)
+    lone.node.tick()
+    assert results[1] == ProposeResult(Fate.APPLIED, 3, 1, "applied 3")
+
+
 def test_a_callback_may_propose_again() -> None:
     lone, results = leader("A"), list[ProposeResult]()
 

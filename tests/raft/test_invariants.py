@@ -1,0 +1,81 @@
+"""The checkers find what they are there to find, told of it directly."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.sim.cluster import Cluster
+from chaos.sim.invariants import (
+    AcknowledgedWriteLost,
+    AppliedTwice,
+    CommitChanged,
+    LogMismatch,
+    NodeCrashed,
+    NotExactlyOnce,
+    TwoLeaders,
+    TwoVotes,
+    crashes_are_violations,
+)
+from raftstore.machine import Applied
+from raftstore.types import Event, Key, Op
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster("ABC", 1)
+    made.elect()
+    return made
+
+
+def effect(index: int, request_id: str) -> Applied:
+    key = Key("k", "m", "n")
+    event = Event(index, 1, 0, "", request_id, "", "", Op.PUT, key, b"", 0, 0)
+    return Applied(index, events=(event,))
+
+
+def test_two_votes_in_a_term(cluster: Cluster) -> None:
+    cluster.checker.voted("A", 9, "B")
+    cluster.checker.voted("A", 9, "B")
+    with pytest.raises(TwoVotes, match="A voted for B and for C in term 9"):
+        cluster.checker.voted("A", 9, "C")
+
+
+def test_two_contents_of_one_entry(cluster: Cluster) -> None:
+    cluster.checker.entry_written(50, 9, 8, b"x")
+    cluster.checker.entry_written(50, 9, -1, b"snapshot placeholder")
+    with pytest.raises(LogMismatch, match="entry 50 of term 9"):
+        cluster.checker.entry_written(50, 9, 8, b"y")
+
+
+def test_an_index_that_is_applied_again_or_changes(cluster: Cluster) -> None:
+    cluster.checker.applied("A", 50, 9, Applied(50))
+    with pytest.raises(AppliedTwice, match="A applied 50 after 50"):
+        cluster.checker.applied("A", 50, 9, Applied(50))
+    with pytest.raises(CommitChanged, match="entry 50 of term 8 committed; it was of term 9"):
+        cluster.checker.applied("B", 50, 8, Applied(50))
+
+
+def test_a_request_with_two_effects(cluster: Cluster) -> None:
+    cluster.checker.applied("A", 50, 9, effect(50, "pay"))
+    cluster.checker.applied("B", 50, 9, effect(50, "pay"))
+    with pytest.raises(NotExactlyOnce, match="pay took effect at 50 and, on A, at 51"):
+        cluster.checker.applied("A", 51, 9, effect(51, "pay"))
+
+
+def test_an_acknowledged_write_that_is_gone(cluster: Cluster) -> None:
+    cluster.history.acknowledged["ghost"] = 7
+    with pytest.raises(AcknowledgedWriteLost, match="ghost was acknowledged at 7; now it is at 0"):
+        cluster.checker.final()
+
+
+def test_two_leaders_in_a_term(cluster: Cluster) -> None:
+    first = cluster.leaders()[0]
+    term = cluster.hosts[first].node.term
+    cluster.checker._leaders[term] = "someone else"
+    with pytest.raises(TwoLeaders, match=f"someone else and {first} both lead term {term}"):
+        cluster.checker.look()
+
+
+def test_what_a_node_raises_is_a_violation() -> None:
+    with pytest.raises(NodeCrashed, match="KeyError: 'x'"), crashes_are_violations():
+        {}["x"]
