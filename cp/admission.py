@@ -14,7 +14,8 @@ from typing import Any
 from cp.config_schema import Config
 from cp.live import LiveView
 from cp.registration import Proxy, proxy_of
-from cp.tokens import ZONE, InvalidToken, of_dataplanes, verify
+from cp.tokens import ZONE, InvalidToken, of_dataplanes
+from cp.verifier import verifier
 from mesh.codec import decode
 from mesh.errors import BadRequest, Invalid
 from mesh.resource import WORKLOAD, Resource
@@ -22,7 +23,10 @@ from xds.source import NodeInfo, Refused
 
 
 class TokenAdmission:
-    """Admits proxies by token, unless the configuration asks for none (xds.source.Admission)."""
+    """Admits proxies by token, unless the configuration asks for none (xds.source.Admission).
+
+    Making one raises Unusable for a configured key that is none.
+    """
 
     def __init__(self, live: LiveView, config: Config, clock: Callable[[], float] = time.time) -> None:
         authn = config.dp_server.authn
@@ -30,6 +34,12 @@ class TokenAdmission:
         self._zone = config.multizone.zone.name
         self._dataplanes = authn.dp_proxy.type != "none"
         self._zone_proxies = authn.zone_proxy.type != "none"
+        self._of_dataplanes = verifier(
+            authn.dp_proxy.dp_token.validator, "dpServer.authn.dpProxy.dpToken.validator"
+        )
+        self._of_zones = verifier(
+            authn.zone_proxy.zone_token.validator, "dpServer.authn.zoneProxy.zoneToken.validator"
+        )
         self._clock = clock
 
     async def admit(self, node: NodeInfo, headers: Mapping[str, str]) -> None:
@@ -45,7 +55,9 @@ class TokenAdmission:
             raise Refused("UNAUTHENTICATED", f"authentication failed: {error}") from error
 
     def _check_dataplane(self, proxy: Proxy, token: str) -> None:
-        claims = verify(self._live.view, of_dataplanes(proxy.mesh), _given(token), self._clock())
+        claims = self._of_dataplanes.verify(
+            self._live.view, of_dataplanes(proxy.mesh), _given(token), self._clock()
+        )
         _equal("proxy name from requestor", proxy.name, claims.get("Name"))
         _equal("proxy mesh from requestor", proxy.mesh, claims.get("Mesh"))
         if claims.get("Type") not in (None, "", "dataplane"):
@@ -55,7 +67,7 @@ class TokenAdmission:
             _equal("workload of the proxy", resource.labels.get(WORKLOAD, ""), claims.get("Workload"))
 
     def _check_zone_proxy(self, proxy: Proxy, token: str) -> None:
-        claims = verify(self._live.view, ZONE, _given(token), self._clock())
+        claims = self._of_zones.verify(self._live.view, ZONE, _given(token), self._clock())
         wanted = "ingress" if proxy.kind == "ZoneIngress" else "egress"
         scope = claims.get("Scope")
         if not isinstance(scope, list) or wanted not in scope:

@@ -118,6 +118,14 @@ def check(config: Config) -> list[str]:
         problems.append("raft.tlsDir: replicas speak mutual TLS; make certificates with `raftmesh cert`")
     if config.raft.embedded == "always" and config.workers > 1:
         problems.append("workers: an embedded store serves one worker; set raft.embedded to never or auto")
+    base = config.api_server.base_path
+    if not base.startswith("/"):
+        problems.append(f"apiServer.basePath: {base!r} must begin with /")
+    for domain in config.api_server.cors_allowed_domains:
+        try:
+            re.compile(domain)
+        except re.error as error:
+            problems.append(f"apiServer.corsAllowedDomains: {domain!r} is no regular expression: {error}")
     address = config.multizone.zone.global_address
     if address and not address.startswith(("grpcs://", "grpc://")):
         problems.append(f"multizone.zone.globalAddress: {address!r} must begin with grpcs:// or grpc://")

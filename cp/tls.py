@@ -55,6 +55,31 @@ def server_context(config: Config, cert_file: str = "", key_file: str = "") -> s
     return context
 
 
+def api_context(config: Config) -> ssl.SSLContext:
+    """TLS of the API's port: clients may, or must, show a certificate of `apiServer.auth.clientCertsDir`.
+
+    Raises Unusable when that directory holds no certificate, or none is there to be verified with.
+    """
+    https, directory = config.api_server.https, config.api_server.auth.client_certs_dir
+    context = server_context(config, https.tls_cert_file, https.tls_key_file)
+    if not directory:
+        if https.require_client_cert:
+            raise Unusable("apiServer.https.requireClientCert needs apiServer.auth.clientCertsDir")
+        return context
+    files = sorted([*Path(directory).glob("*.pem"), *Path(directory).glob("*.crt")])
+    if not files:
+        raise Unusable(f"apiServer.auth.clientCertsDir: {directory} holds no *.pem or *.crt")
+    for file in files:
+        try:
+            context.load_verify_locations(file)
+        except (OSError, ssl.SSLError) as error:
+            raise Unusable(f"apiServer.auth.clientCertsDir: {file} is no certificate: {error}") from error
+    context.verify_mode = ssl.CERT_REQUIRED if https.require_client_cert else ssl.CERT_OPTIONAL
+    # A certificate in the directory is trusted itself, not only what it signed.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def _make_self_signed(cert: Path, key: Path) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "raftmesh control plane")])

@@ -28,7 +28,8 @@ from cp.ports import Unusable
 from cp.proxies import Proxies
 from cp.resources import Resources
 from cp.streams import Connections
-from cp.tls import server_context
+from cp.tls import api_context
+from cp.verifier import verifier
 from raftstore.port import Store
 from xds.config.source import Source
 
@@ -50,7 +51,13 @@ class Worker:
         self.resources = Resources(store, self.live, config, self.metrics)
         self.connections = Connections()
         self.context = Context(
-            config, store, self.live, self.resources, self.metrics, connections=self.connections
+            config,
+            store,
+            self.live,
+            self.resources,
+            self.metrics,
+            verifier(config.api_server.authn.tokens.validator, "apiServer.authn.tokens.validator"),
+            connections=self.connections,
         )
         self.ports: dict[str, int] = {}
         self._shared_ports = shared_ports
@@ -101,7 +108,7 @@ class Worker:
         if api.http.enabled:
             await self._listen(runner, api.http.interface, api.http.port, "apiServer.http.port")
         if api.https.enabled:
-            tls = server_context(self.config, api.https.tls_cert_file, api.https.tls_key_file)
+            tls = api_context(self.config)
             await self._listen(runner, api.https.interface, api.https.port, "apiServer.https.port", tls)
         if unix_socket:
             await web.UnixSite(runner, unix_socket).start()

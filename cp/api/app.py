@@ -12,9 +12,22 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from cp.api import cluster, crud, inspect, lists, meta, overviews, past, streams, tokens, transactions
+from cp.api import (
+    cluster,
+    crud,
+    insights,
+    inspect,
+    lists,
+    meta,
+    overviews,
+    past,
+    streams,
+    tokens,
+    transactions,
+)
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
+from cp.api.cors import Cors
 from cp.api.failures import to_response
 
 access_log = logging.getLogger("cp.access")
@@ -29,6 +42,7 @@ SUBJECTS = (
     tokens.routes,
     inspect.routes,
     overviews.routes,
+    insights.routes,
     lists.routes,
     crud.routes,
 )
@@ -36,14 +50,26 @@ SUBJECTS = (
 
 def create_app(context: Context) -> web.Application:
     """The API over one worker's view and log."""
-    app = web.Application(middlewares=[_around(context)], handler_args={"max_line_size": 16_384})
+    cors = Cors(context.config.api_server.cors_allowed_domains)
+    app = web.Application(middlewares=[_around(context, cors)], handler_args={"max_line_size": 16_384})
     app[CONTEXT] = context
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = "raftmesh"
+        cors.mark(request, response)
+
+    app.on_response_prepare.append(prepare)
+    prefix = context.config.api_server.base_path.rstrip("/")
     for routes in SUBJECTS:
-        app.add_routes(routes(context))
+        app.add_routes(_under(prefix, route) for route in routes(context))
     return app
 
 
-def _around(context: Context) -> Middleware:
+def _under(prefix: str, route: web.RouteDef) -> web.RouteDef:
+    return web.RouteDef(route.method, prefix + route.path, route.handler, route.kwargs)
+
+
+def _around(context: Context, cors: Cors) -> Middleware:
     metrics, log_access = context.metrics, context.config.log.access
 
     @web.middleware
@@ -71,10 +97,9 @@ def _around(context: Context) -> Middleware:
 
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            response = await handler(request)
+            response = cors.preflight(request) or await handler(request)
         except Exception as error:  # noqa: BLE001 - the catch-all: whatever failed, the client gets an answer
             response = to_response(error, request)
-        response.headers.setdefault("Server", "raftmesh")
         if not response.prepared and INDEX_HEADER not in response.headers:
             response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
         return response

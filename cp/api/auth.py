@@ -18,7 +18,7 @@ from cp.access import ADMIN, ANONYMOUS, AUTHENTICATED, User
 from cp.api.context import Context
 from cp.problems import Problem
 from cp.tokens import USER as USER_KEYS
-from cp.tokens import InvalidToken, verify
+from cp.tokens import InvalidToken
 
 USER = web.RequestKey("user", User)
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
@@ -38,6 +38,8 @@ def _authenticate(request: web.Request, context: Context) -> User:
     header = request.headers.get("Authorization", "")
     if header.startswith("Bearer "):
         return _of_token(header.removeprefix("Bearer ").strip(), context)
+    if _has_client_certificate(request, context):
+        return ADMIN
     if context.config.api_server.authn.localhost_is_admin and is_local(request):
         return ADMIN
     return ANONYMOUS
@@ -45,7 +47,7 @@ def _authenticate(request: web.Request, context: Context) -> User:
 
 def _of_token(token: str, context: Context) -> User:
     try:
-        claims = verify(context.live.view, USER_KEYS, token, time.time())
+        claims = context.user_tokens.verify(context.live.view, USER_KEYS, token, time.time())
     except InvalidToken as error:
         raise Problem(
             401, "Invalid authentication data", str(error), headers={"WWW-Authenticate": "Bearer"}
@@ -54,6 +56,13 @@ def _of_token(token: str, context: Context) -> User:
     if not isinstance(groups, list):
         raise Problem(401, "Invalid authentication data", "the token's groups are no list")
     return User(str(claims.get("Name", "")), tuple(map(str, groups))).with_groups(AUTHENTICATED)
+
+
+def _has_client_certificate(request: web.Request, context: Context) -> bool:
+    """Whether TLS verified a certificate of the client against `apiServer.auth.clientCertsDir`."""
+    if context.config.api_server.authn.type != "adminClientCerts" or request.transport is None:
+        return False
+    return bool(request.transport.get_extra_info("peercert"))
 
 
 def is_local(request: web.Request) -> bool:

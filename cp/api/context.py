@@ -13,6 +13,7 @@ from cp.live import LiveView
 from cp.metrics import Metrics
 from cp.resources import Resources
 from cp.streams import Connections
+from cp.verifier import Verifier
 from raftstore.port import Store
 
 
@@ -25,6 +26,7 @@ class Context:
     live: LiveView
     resources: Resources
     metrics: Metrics
+    user_tokens: Verifier
     connections: Connections = field(default_factory=Connections)
     hostname: str = field(default_factory=socket.gethostname)
     instance_id: str = ""

@@ -41,16 +41,16 @@ def routes(context: Context) -> list[web.RouteDef]:
         for plural in (kind.path, *kind.path_aliases):
             base = f"{prefix}/{{plural:{plural}}}"
             found += [
-                web.get(f"{base}/_overview", overviews.list),
+                web.get(f"{base}/_overview", overviews.page),
                 web.get(f"{base}/{{name}}/_overview", overviews.one),
-                web.get(f"{prefix}/{{plural:{plural}}}+insights", overviews.list),
+                web.get(f"{prefix}/{{plural:{plural}}}+insights", overviews.page),
                 web.get(f"{prefix}/{{plural:{plural}}}+insights/{{name}}", overviews.one),
             ]
         if kind.scope == "mesh":
-            found.append(web.get(f"/{{plural:{kind.path}}}/_overview", overviews.list))
+            found.append(web.get(f"/{{plural:{kind.path}}}/_overview", overviews.page))
     for older in OLDER:
         found += [
-            web.get(f"/{{plural:{older}}}", overviews.list),
+            web.get(f"/{{plural:{older}}}", overviews.page),
             web.get(f"/{{plural:{older}}}/{{name}}", overviews.one),
         ]
     return found
@@ -60,7 +60,7 @@ class _Overviews:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.Response:
         view, kind = await self._kind(request)
         mesh = request.match_info.get("mesh")
         found = view.list(kind.name, mesh)
