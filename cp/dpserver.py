@@ -35,6 +35,9 @@ FIRST_BYTES_TIMEOUT_S = 5.0
 HANDSHAKE_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15.0
 
+# How long, at most, the last bytes of ended streams may take to reach the proxies.
+FLUSH_TIMEOUT_S = 1.0
+
 # Bytes in flight between the two halves of a relay before the faster side is paused.
 RELAY_BUFFER_MAX = 1 << 20
 
@@ -60,6 +63,8 @@ class DpServer:
         self._directory = ""
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncio.BaseTransport] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     async def start(self, listening: socket.socket) -> None:
         """Serve on a bound socket, which is owned from here on. Raises OSError."""
@@ -72,6 +77,7 @@ class DpServer:
             sock=listening,
             ssl=self._tls,
             ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=FLUSH_TIMEOUT_S,
         )
 
     async def stop(self, grace: float = 10.0) -> None:
@@ -81,6 +87,9 @@ class DpServer:
             self._listener = None
         await self._ads.stop(grace)
         await self._runner.cleanup()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(grace, FLUSH_TIMEOUT_S)):
+                await self._empty.wait()  # gRPC has ended them; its last words are on their way
         for connection in list(self._connections):
             connection.close()
         if self._directory:
@@ -99,9 +108,12 @@ class DpServer:
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         self._connections.add(transport)
+        self._empty.clear()
 
     def closed(self, transport: asyncio.BaseTransport) -> None:
         self._connections.discard(transport)
+        if not self._connections:
+            self._empty.set()
 
 
 class _Front(asyncio.Protocol):

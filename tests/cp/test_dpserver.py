@@ -269,7 +269,6 @@ SCENARIOS = (
     test_several_http_requests_use_one_connection,
     test_a_preface_that_arrives_byte_by_byte_is_recognised,
     test_a_large_configuration_passes_the_relay_whole,
-    test_stopping_ends_streams_and_frees_the_port,
 )
 
 
