@@ -168,6 +168,9 @@ class Replica:
 
     def read_index_nowait(self, timeout_s: float, on_done: OnIndex) -> None:
         """As read_index; on_done gets the index once it is applied here, or an Unavailable."""
+        if self._closing:
+            on_done(Unavailable("this replica has ended"))
+            return
         deadline = self._loop.time() + timeout_s
         self._reads.add(on_done)
 
