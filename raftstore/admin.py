@@ -24,8 +24,9 @@ from uuid import uuid4
 from raftstore.certs import check_node_id
 from raftstore.errors import Unavailable
 from raftstore.frames import Value
+from raftstore.joining import Joining
 from raftstore.members import MEMBERS_MAX, Refused, Roster, Wanted
-from raftstore.membership import Membership
+from raftstore.membership import Membership, is_anywhere
 from raftstore.node import Fate, ProposeResult
 from raftstore.settings import parse_address
 from raftstore.transport import Address
@@ -55,6 +56,7 @@ class Admin:
         self.addresses: dict[str, str] = self._remembered() | dict(replica.config.peers)
         self.addresses.setdefault(replica.id, replica.config.listen)
         self.membership = Membership(replica)
+        self.joining = Joining(replica)
 
     def named(self, txn: Txn) -> Txn:
         """With a request id, without which a retry could apply twice, and with `via`."""
@@ -78,6 +80,14 @@ class Admin:
 
     async def remove(self, node_id: str) -> str:
         return await self.membership.remove(node_id)
+
+    async def token(self, voter: bool, node_id: str, valid_s: float) -> str:
+        """A join token, for one replica. See Joining.token."""
+        return await self.joining.token(voter, node_id, valid_s)
+
+    async def join(self, request: str) -> str:
+        """Answer a new replica. See Joining.join."""
+        return await self.joining.join(request)
 
     async def snapshot(self) -> int:
         """Write a snapshot of this replica now and drop the log that it covers; its index."""
@@ -115,14 +125,15 @@ class Admin:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def peer_up(self, peer: str) -> None:
-        self._replica.send(peer, ("addresses", dict(self.addresses)))
+        known = {node_id: where for node_id, where in self.addresses.items() if not is_anywhere(where)}
+        self._replica.send(peer, ("addresses", known))
 
     def frame(self, peer: str, name: str, frame: tuple[Value, ...]) -> bool:
         """Take a frame if it is one of ours. Raises ValueError for a wrong shape."""
         match frame:
             case ("addresses", dict(known)) if len(known) <= MEMBERS_MAX:
                 for node_id, address in known.items():
-                    if node_id not in self.addresses and not self.membership.is_gone(node_id):
+                    if is_anywhere(self.addresses.get(node_id)) and not self.membership.is_gone(node_id):
                         self._learn(check_node_id(node_id), str(address))
             case ("call", int(number), str(op), str(node_id), str(argument)):
                 self._spawn(self._answer(peer, number, op, node_id, argument))

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -95,16 +96,56 @@ def issue(directory: Path | str, node_id: str, hosts: Iterable[str] = (), *, day
     check the node id. An existing certificate of that node is replaced (renewal).
     """
     directory = Path(directory)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _sign(directory, node_id, key.public_key(), hosts, days)
+    path = directory / f"{node_id}.pem"
+    _write_pair(path, certificate, directory / f"{node_id}.key", key)
+    return path
+
+
+def sign_request(directory: Path | str, node_id: str, request: bytes, *, days: int = NODE_DAYS) -> bytes:
+    """The certificate (PEM) of `node_id` for the key of a certificate request (PEM).
+
+    Of the request, only its key counts. Raises BadCertificate.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(request)
+        proven, key = csr.is_signature_valid, csr.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadCertificate(f"the certificate request is not in PEM form ({error})") from error
+    if not proven or not isinstance(key, ec.EllipticCurvePublicKey):
+        raise BadCertificate("the certificate request is not signed by an elliptic-curve key of its own")
+    certificate = _sign(Path(directory), node_id, key, (), days)
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def save_node(directory: Path | str, node_id: str, ca: bytes, certificate: bytes, key: bytes) -> None:
+    """Write what one replica needs, as `issue` and `create_ca` would have. Another cluster's CA is not replaced.
+
+    ca, certificate, key: PEM. Raises BadCertificate, OSError.
+    """
+    directory = Path(directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / CA_CERT
+    if path.exists() and path.read_bytes() != ca:
+        raise BadCertificate(f"{path} exists already and is of another cluster; use another directory")
+    _write(directory / f"{node_id}.key", key, 0o600)
+    _write(path, ca, 0o644)
+    _write(directory / f"{node_id}.pem", certificate, 0o644)
+
+
+def _sign(
+    directory: Path, node_id: str, key: ec.EllipticCurvePublicKey, hosts: Iterable[str], days: int
+) -> x509.Certificate:
     check_node_id(node_id)
     ca, ca_key = _load_ca(directory)
-    key = ec.generate_private_key(ec.SECP256R1())
     identity = Identity(cluster_id(directory / CA_CERT), node_id)
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri())]
     names += [_host(host) for host in hosts]
-    certificate = (
-        _builder(_name(node_id), ca.subject, key.public_key(), days)
+    return (
+        _builder(_name(node_id), ca.subject, key, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(usage, critical=False)
@@ -112,9 +153,6 @@ def issue(directory: Path | str, node_id: str, hosts: Iterable[str] = (), *, day
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    path = directory / f"{node_id}.pem"
-    _write_pair(path, certificate, directory / f"{node_id}.key", key)
-    return path
 
 
 def cluster_id(ca_path: Path | str) -> str:

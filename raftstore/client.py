@@ -175,6 +175,12 @@ class SocketStore:
     async def remove(self, node_id: str) -> str:
         return str(await self._ask(next(self._numbers), ("remove", node_id), 15.0))
 
+    async def token(self, voter: bool, node_id: str, valid_s: float) -> str:
+        return str(await self._ask(next(self._numbers), ("token", voter, node_id, valid_s), 15.0))
+
+    async def join(self, request: str) -> str:
+        return str(await self._ask(next(self._numbers), ("join", request), 15.0))
+
     async def snapshot(self) -> int:
         return int(await self._ask(next(self._numbers), ("snapshot",), 300.0))
 

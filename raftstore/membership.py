@@ -64,16 +64,18 @@ class Membership:
 
     # --- what operators ask -----------------------------------------------------------------
 
-    async def add(self, node_id: str, address: str, *, voter: bool, others: Txn = Txn(())) -> str:
+    async def add(
+        self, node_id: str, address: str, *, voter: bool, others: Txn = Txn(()), wait: bool = True
+    ) -> str:
         """Register `node_id` at "host:port"; a voter once it has caught up, else an observer.
 
-        others: what else the same transaction shall guard and write. Returns what is still under way
-        after WAIT_S, or "". Raises Refused, Unavailable, UnknownOutcome.
+        others: what else the same transaction shall guard and write. Returns what is still under
+        way after WAIT_S (without `wait`, at once), or "". Raises Refused, Unavailable, UnknownOutcome.
         """
         check_address(address)
         wanted = Wanted.VOTER if voter else Wanted.OBSERVER
         return await self._change(
-            lambda roster, voters: members.added(roster, voters, node_id, address, wanted), others
+            lambda roster, voters: members.added(roster, voters, node_id, address, wanted), others, wait
         )
 
     async def promote(self, node_id: str) -> str:
@@ -85,7 +87,9 @@ class Membership:
         address = self._replica.admin.addresses.get(node_id, "")
         return await self._change(lambda roster, voters: members.removed(roster, voters, node_id, address))
 
-    async def _change(self, make: Callable[[Roster, tuple[str, ...]], Roster], others: Txn = Txn(())) -> str:
+    async def _change(
+        self, make: Callable[[Roster, tuple[str, ...]], Roster], others: Txn = Txn(()), wait: bool = True
+    ) -> str:
         replica = self._replica
         for _ in range(_ATTEMPTS):
             await replica.read_index()  # decide by what is, not by what this replica has heard of so far
@@ -97,7 +101,7 @@ class Membership:
             )
             outcome = await replica.submit(txn)
             if outcome.applied:
-                return await self._wait()
+                return await self._wait() if wait else self._explained(self.pending())
             if outcome.failed_guard:
                 raise Refused("the join token was used or withdrawn in this very moment: ask for another")
         raise Unavailable("other changes of the membership came in between, again and again: try again")
@@ -192,5 +196,10 @@ def check_address(address: str) -> None:
         host, port = parse_address("address", address)
     except BadConfig as error:
         raise Refused(str(error)) from error
-    if not host or not port:
+    if not host or not port or is_anywhere(address):
         raise Refused(f"address: {address!r} is not HOST:PORT of a replica that others can reach")
+
+
+def is_anywhere(address: str | None) -> bool:
+    """Whether it says nothing of where a replica is, as "0.0.0.0:5683" does not, which it listens on."""
+    return address is None or address.startswith(("0.0.0.0:", "[::]:", ":"))
