@@ -50,7 +50,7 @@ def test_kri_names_the_resource_at_its_origin() -> None:
     "text", ["", "kri", "kri_m____", "kri_m_____", "kri_____a_", "abc_m____a_", "kri_m____a_b_c"]
 )
 def test_what_is_no_kri(text: str) -> None:
-    with pytest.raises(ValueError, match="identifier|unknown short name"):
+    with pytest.raises(ValueError, match=r"identifier|unknown short name"):
         naming.parse_kri(text)
 
 
