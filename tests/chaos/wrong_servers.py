@@ -91,7 +91,7 @@ class WritesTwice(Replica):
         outcome = await super().submit(txn)
         if outcome.applied and wrong:
             if self.delayed is not None:
-                self.log.machine.requests = Requests()
+                self.log.machine.state = replace(self.log.state, requests=Requests())
                 await self.log.submit(replace(self.delayed, guards=()))
             self.delayed = txn
         return outcome
