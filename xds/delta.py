@@ -26,6 +26,10 @@ class DeltaSession(Session):
             raise ProtocolError("INVALID_ARGUMENT", str(error)) from None
 
     def _subscribe(self, subscription: Subscription, request: Any) -> None:
+        if subscription.started and not (
+            request.resource_names_subscribe or request.resource_names_unsubscribe
+        ):
+            return  # a mere ACK or NACK
         names = set(request.resource_names_subscribe)
         dropped = set(request.resource_names_unsubscribe)
         if len(subscription.names) + len(names) > NAMES_PER_TYPE_MAX:

@@ -66,6 +66,7 @@ class Session(ABC):
         self.status = StreamStatus()
         self._control_plane = control_plane
         self._subscriptions: dict[str, Subscription] = {}
+        self._ordered: list[Subscription] = []
         self._snapshot: Snapshot | None = None
         self._nonces = 0
         self._held: dict[tuple[str, str], _Hold] = {}
@@ -190,7 +191,12 @@ class Session(ABC):
                 raise ProtocolError(
                     "RESOURCE_EXHAUSTED", f"type_url: more than {TYPES_PER_STREAM_MAX} types on one stream"
                 )
-            subscription = self._subscriptions[type_url] = Subscription(type_url)
+            subscription = self._add(type_url)
+        return subscription
+
+    def _add(self, type_url: str) -> Subscription:
+        subscription = self._subscriptions[type_url] = Subscription(type_url)
+        self._ordered = in_send_order(self._subscriptions)
         return subscription
 
     # --- responses -----------------------------------------------------------------------------
@@ -212,7 +218,7 @@ class Session(ABC):
         progress = True
         while progress:
             progress = False
-            for subscription in in_send_order(self._subscriptions):
+            for subscription in self._ordered:
                 if subscription.started and subscription.in_flight is None and subscription.due():
                     before = len(subscription.dirty)
                     effects += self._send(subscription, now)
@@ -259,8 +265,7 @@ class Session(ABC):
         """Have the endpoints of changed clusters sent with them."""
         names = [name for name in (eds_name(cluster.body) for cluster in clusters) if name is not None]
         if names:
-            endpoints = self._subscriptions.setdefault(ENDPOINT, Subscription(ENDPOINT))
-            endpoints.follow(names)
+            (self._subscriptions.get(ENDPOINT) or self._add(ENDPOINT)).follow(names)
 
 
 def plan_names(plan: Plan) -> list[str]:

@@ -218,9 +218,10 @@ class Subscription:
         self.has.update(upserts)
         for name in plan.removed:
             self.has.pop(name, None)
-        for name in (*upserts, *plan.removed):
-            self.dirty.discard(name)
-            self.forced.discard(name)
+        self.dirty.difference_update(upserts, plan.removed)
+        self.forced.difference_update(upserts, plan.removed)
+        if not self.dirty:  # an emptied set keeps its table: 32 KB after 500 names
+            self.dirty, self.forced = set(), set(self.forced)
 
     def acknowledged(self) -> dict[str, str]:
         """The versions that the client confirmed to have."""
