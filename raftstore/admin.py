@@ -81,9 +81,9 @@ class Admin:
     async def remove(self, node_id: str) -> str:
         return await self.membership.remove(node_id)
 
-    async def token(self, voter: bool, node_id: str, valid_s: float) -> str:
+    async def token(self, voter: bool, node_id: str, valid_s: float, replaces: str = "") -> str:
         """A join token, for one replica. See Joining.token."""
-        return await self.joining.token(voter, node_id, valid_s)
+        return await self.joining.token(voter, node_id, valid_s, replaces)
 
     async def join(self, request: str) -> str:
         """Answer a new replica. See Joining.join."""

@@ -175,8 +175,9 @@ class SocketStore:
     async def remove(self, node_id: str) -> str:
         return str(await self._ask(next(self._numbers), ("remove", node_id), 15.0))
 
-    async def token(self, voter: bool, node_id: str, valid_s: float) -> str:
-        return str(await self._ask(next(self._numbers), ("token", voter, node_id, valid_s), 15.0))
+    async def token(self, voter: bool, node_id: str, valid_s: float, replaces: str = "") -> str:
+        body = ("token", voter, node_id, valid_s, replaces)
+        return str(await self._ask(next(self._numbers), body, 15.0))
 
     async def join(self, request: str) -> str:
         return str(await self._ask(next(self._numbers), ("join", request), 15.0))

@@ -65,13 +65,17 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token as the log has it. node_id: "" for any. used_by: hash of the request that used it, or ""."""
+    """A token as the log has it. node_id: "" for any. used_by: hash of the request that used it, or "".
+
+    replaces: the member that the new replica, a voter, takes the place of, or "".
+    """
 
     key: str
     expires_ms: int
     voter: bool
     node_id: str = ""
     used_by: str = ""
+    replaces: str = ""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()

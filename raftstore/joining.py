@@ -29,10 +29,11 @@ class Joining:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
 
-    async def token(self, voter: bool, node_id: str, valid_s: float) -> str:
+    async def token(self, voter: bool, node_id: str, valid_s: float, replaces: str = "") -> str:
         """A token that makes one replica: `node_id`, or any when "". Raises Refused, Unavailable.
 
         voter: whether the replica votes once it has caught up, or stays an observer.
+        replaces: a member whose place the new replica takes; it votes then.
         """
         replica = self._replica
         if not replica.config.tls_dir:
@@ -45,10 +46,12 @@ class Joining:
             except BadCertificate as error:
                 raise Refused(str(error)) from error
         await replica.read_index()
+        if replaces and replaces not in replica.node.voters:
+            raise Refused(f"{replaces} is not a voter of {', '.join(replica.node.voters)}")
         now_ms = time.time_ns() // 1_000_000
         stale = self._stale(now_ms)
         token = join.new_token(replica.cluster_id)
-        grant = Grant(token.key, now_ms + int(valid_s * 1000), voter, node_id)
+        grant = Grant(token.key, now_ms + int(valid_s * 1000), voter, node_id, replaces=replaces)
         writes: tuple[Write, ...] = (Put(join.grant_key(token.id), grant.encode()), *stale)
         await replica.submit(Txn(writes, cause="join token"))
         return token.text()
@@ -72,7 +75,9 @@ class Joining:
         if not grant.used_by:
             spent = Put(record.key, join.used(grant, mark).encode())
             others = Txn((spent,), guards=(VersionIs(record.key, record.version),))
-            await replica.admin.membership.add(node_id, address, voter=grant.voter, others=others, wait=False)
+            await replica.admin.membership.add(
+                node_id, address, voter=grant.voter, replaces=grant.replaces, others=others, wait=False
+            )
         return json.dumps(join.make_answer(grant, ca, certificate, voters))
 
     def _refuse_known(self, node_id: str) -> None:

@@ -124,6 +124,19 @@ def removed(roster: Roster, voters: Collection[str], node_id: str, address: str)
     return {**roster, node_id: Entry(address, Wanted.REMOVED)}
 
 
+def replaced(roster: Roster, voters: Collection[str], old: str, node_id: str, address: str) -> Roster:
+    """With a new voter in the place of one that will not come back. Raises Refused."""
+    if node_id == old:
+        raise Refused(
+            f"{old} cannot be replaced by a replica of the same name: choose another raft.nodeId, or bring "
+            f"{old} itself back with `raftmesh cp run --recover-from-peers`"
+        )
+    left = [voter for voter in voters if voter != old]
+    line = roster.get(old)
+    gone = removed(roster, voters, old, line.address if line else "")
+    return {**gone, node_id: added(roster, left, node_id, address, Wanted.VOTER)[node_id]}
+
+
 def unfinished(roster: Roster, voters: Collection[str]) -> str:
     """What is still under way, for people; "" when the voters are what is wanted."""
     for node_id, line in sorted(roster.items()):

@@ -65,18 +65,30 @@ class Membership:
     # --- what operators ask -----------------------------------------------------------------
 
     async def add(
-        self, node_id: str, address: str, *, voter: bool, others: Txn = Txn(()), wait: bool = True
+        self,
+        node_id: str,
+        address: str,
+        *,
+        voter: bool,
+        replaces: str = "",
+        others: Txn = Txn(()),
+        wait: bool = True,
     ) -> str:
         """Register `node_id` at "host:port"; a voter once it has caught up, else an observer.
 
+        replaces: a member that will not come back and is removed by the same transaction; it makes a voter.
         others: what else the same transaction shall guard and write. Returns what is still under
         way after WAIT_S (without `wait`, at once), or "". Raises Refused, Unavailable, UnknownOutcome.
         """
         check_address(address)
         wanted = Wanted.VOTER if voter else Wanted.OBSERVER
-        return await self._change(
-            lambda roster, voters: members.added(roster, voters, node_id, address, wanted), others, wait
-        )
+
+        def change(roster: Roster, voters: tuple[str, ...]) -> Roster:
+            if replaces:
+                return members.replaced(roster, voters, replaces, node_id, address)
+            return members.added(roster, voters, node_id, address, wanted)
+
+        return await self._change(change, others, wait)
 
     async def promote(self, node_id: str) -> str:
         """Let an observer vote once it has caught up. Returns and raises as add."""

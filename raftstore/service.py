@@ -140,8 +140,8 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._do(number, self._replica.admin.transfer(to)))
             case (int(number), "add", str(node_id), str(address), bool(voter)):
                 self._spawn(self._do(number, self._replica.admin.add(node_id, address, voter)))
-            case (int(number), "token", bool(voter), str(node_id), (int() | float()) as valid_s):
-                self._spawn(self._do(number, self._replica.admin.token(voter, node_id, float(valid_s))))
+            case (int(number), "token", bool(voter), str(node_id), (int() | float()) as valid_s, str(old)):
+                self._spawn(self._do(number, self._replica.admin.token(voter, node_id, float(valid_s), old)))
             case (int(number), "join", str(request)):
                 self._spawn(self._do(number, self._replica.admin.join(request)))
             case (int(number), "promote", str(node_id)):

@@ -1,17 +1,24 @@
-"""Operating the cluster: hand leadership over, add and remove members, take a snapshot.
+"""Operating the cluster: who belongs to it, who leads it, snapshots.
 
-    POST   /cluster/transfer-leader   {"to": "cp-2"}
-    POST   /cluster/members           {"id": "cp-4", "address": "10.0.0.4:5683"}
+    GET    /cluster
+    POST   /cluster/transfer-leader       {"to": "cp-2"}
+    POST   /cluster/members               {"id": "cp-4", "address": "10.0.0.4:5683", "role": "observer"}
+    POST   /cluster/members/{id}/promote
     DELETE /cluster/members/{id}
+    POST   /cluster/tokens                {"role": "voter", "node": "cp-4", "replaces": "cp-2", "validFor": "1h"}
+    POST   /cluster/join                  what raftstore.join.make_request makes
     POST   /cluster/snapshot
 
-Any replica takes them; for administrators only.
+Any replica takes them; for administrators only, but for `join`, which proves itself by its
+token. A change that is accepted but takes longer (a replica still catches up) answers 202,
+with what is pending.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import orjson
 from aiohttp import web
 
 from cp.access import require
@@ -20,10 +27,13 @@ from cp.api.auth import user_of
 from cp.api.body import read_object
 from cp.api.context import Context
 from cp.api.meta import status_body
+from cp.duration import parse_duration
 from cp.problems import Problem, not_valid
 from mesh.errors import FieldError
 
 TITLE = "Could not change the cluster"
+ROLES = ("observer", "voter")
+TOKEN_VALID_FOR = "1h"
 
 
 @runtime_checkable
@@ -32,9 +42,15 @@ class Operable(Protocol):
 
     async def transfer(self, to: str) -> None: ...
 
-    async def add(self, node_id: str, address: str) -> None: ...
+    async def add(self, node_id: str, address: str, voter: bool = True) -> str: ...
 
-    async def remove(self, node_id: str) -> None: ...
+    async def promote(self, node_id: str) -> str: ...
+
+    async def remove(self, node_id: str) -> str: ...
+
+    async def token(self, voter: bool, node_id: str, valid_s: float, replaces: str = "") -> str: ...
+
+    async def join(self, request: str) -> str: ...
 
     async def snapshot(self) -> int: ...
 
@@ -45,7 +61,10 @@ def routes(context: Context) -> list[web.RouteDef]:
         web.get("/cluster", cluster.status),
         web.post("/cluster/transfer-leader", cluster.transfer),
         web.post("/cluster/members", cluster.add),
+        web.post("/cluster/members/{id}/promote", cluster.promote),
         web.delete("/cluster/members/{id}", cluster.remove),
+        web.post("/cluster/tokens", cluster.token),
+        web.post("/cluster/join", cluster.join),
         web.post("/cluster/snapshot", cluster.snapshot),
     ]
 
@@ -56,46 +75,88 @@ class _Cluster:
 
     async def status(self, request: web.Request) -> web.Response:
         """This replica's place in the cluster, as it sees it."""
-        return json_answer(status_body(await self._context.store.status()))
+        return await self._changed("")
 
     async def transfer(self, request: web.Request) -> web.Response:
         operable = self._operable(request)
-        (to,) = await _texts(request, "to")
+        (to,) = _texts(await read_object(request), "to")
         await operable.transfer(to)
         return await self.status(request)
 
     async def add(self, request: web.Request) -> web.Response:
         operable = self._operable(request)
-        node_id, address = await _texts(request, "id", "address")
-        await operable.add(node_id, address)
-        return await self.status(request)
+        body = await read_object(request)
+        node_id, address = _texts(body, "id", "address")
+        return await self._changed(await operable.add(node_id, address, _is_voter(body, "voter")))
+
+    async def promote(self, request: web.Request) -> web.Response:
+        return await self._changed(await self._operable(request).promote(request.match_info["id"]))
 
     async def remove(self, request: web.Request) -> web.Response:
-        await self._operable(request).remove(request.match_info["id"])
-        return await self.status(request)
+        return await self._changed(await self._operable(request).remove(request.match_info["id"]))
+
+    async def token(self, request: web.Request) -> web.Response:
+        operable = self._operable(request)
+        body = await read_object(request)
+        node_id, replaces = _text(body, "node"), _text(body, "replaces")
+        voter = _is_voter(body, "observer") or bool(replaces)
+        try:
+            valid_s = parse_duration(_text(body, "validFor") or TOKEN_VALID_FOR)
+        except ValueError as error:
+            raise not_valid(TITLE, [FieldError("validFor", str(error))]) from error
+        return json_answer({"token": await operable.token(voter, node_id, valid_s, replaces)})
+
+    async def join(self, request: web.Request) -> web.Response:
+        """No user is asked for: whoever has the token is meant (raftstore/join.py)."""
+        body = await read_object(request)
+        return json_answer(orjson.loads(await self._store().join(orjson.dumps(body).decode())))
 
     async def snapshot(self, request: web.Request) -> web.Response:
         return json_answer({"index": await self._operable(request).snapshot()})
 
+    async def _changed(self, pending: str) -> web.Response:
+        body = status_body(await self._context.store.status())
+        return json_answer(body | {"pending": pending} if pending else body, status=202 if pending else 200)
+
     def _operable(self, request: web.Request) -> Operable:
         subjects = self._context.config.access.static.admin_resources
         require(subjects, user_of(request, self._context), "change the cluster")
+        return self._store()
+
+    def _store(self) -> Operable:
         store = self._context.store
         if not isinstance(store, Operable):
             raise Problem(
-                405, "Method not Allowed", "this store is a cluster of one; there is nothing to change"
+                405,
+                "Method not Allowed",
+                "this is a cluster of one inside one process; set raft.tlsDir, and raft.embedded to never, "
+                "to let it grow",
             )
         return store
 
 
-async def _texts(request: web.Request, *names: str) -> list[str]:
+def _is_voter(body: dict[str, Any], default: str) -> bool:
+    role = _text(body, "role") or default
+    if role not in ROLES:
+        raise not_valid(TITLE, [FieldError("role", f"must be one of {', '.join(ROLES)}")])
+    return role == "voter"
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    """An optional text of the body, or ""."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise not_valid(TITLE, [FieldError(name, "must be a text")])
+    return value or ""
+
+
+def _texts(body: dict[str, Any], *names: str) -> list[str]:
     """Texts of the body, each required. Raises Problem with all that are missing."""
-    given: dict[str, Any] = await read_object(request)
     faults = [
         FieldError(name, "must be a text that is not empty")
         for name in names
-        if not isinstance(given.get(name), str) or not given[name]
+        if not isinstance(body.get(name), str) or not body[name]
     ]
     if faults:
         raise not_valid(TITLE, faults)
-    return [given[name] for name in names]
+    return [body[name] for name in names]

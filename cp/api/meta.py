@@ -138,6 +138,7 @@ def _member(member: Member) -> dict[str, Any]:
         "role": member.role,
         "connected": member.connected,
         "matchIndex": member.match_index,
+        "wanted": member.wanted,
     }
 
 

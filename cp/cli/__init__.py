@@ -18,6 +18,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("cp", "cp.cli.run"),
     ("dp", "cp.cli.dp"),
     ("cert", "cp.cli.cert"),
+    ("cluster", "cp.cli.cluster"),
     ("up", "cp.cli.up"),
     ("apply", "cp.cli.apply"),
     ("delete", "cp.cli.apply"),

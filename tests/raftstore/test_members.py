@@ -21,6 +21,7 @@ from raftstore.members import (
     next_step,
     promoted,
     removed,
+    replaced,
     unfinished,
 )
 
@@ -77,6 +78,17 @@ def test_one_change_at_a_time_unless_it_is_the_same_replica() -> None:
 def test_what_is_refused(change: object, why: str) -> None:
     with pytest.raises(Refused, match=why):
         change()  # type: ignore[operator]
+
+
+def test_a_replacement_is_one_change_of_the_roster() -> None:
+    both = replaced({}, ABC, "a", "d", "d:1")
+    assert {node_id: line.wanted for node_id, line in both.items()} == {"a": REMOVED, "d": VOTER}
+    assert next_step(both, ABC, "b", {"d": 1}) == Step("remove", "a")
+    assert next_step(both, ABC - {"a"}, "b", {"d": 1}) == Step("add", "d")
+    with pytest.raises(Refused, match="--recover-from-peers"):
+        replaced({}, ABC, "a", "a", "a:2")
+    with pytest.raises(Refused, match="not a member"):
+        replaced({}, ABC, "z", "d", "d:1")
 
 
 def test_marks_of_the_removed_make_room_at_the_limit() -> None:
