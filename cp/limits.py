@@ -7,6 +7,8 @@ MIB = 1 << 20
 # --- requests -----------------------------------------------------------------------------
 # One resource: what the store takes as one value (raftstore.limits.VALUE_BYTES_MAX).
 BODY_BYTES_MAX = 1 * MIB
+# Kuma's read timeout: a client that sends its body drop by drop is let go.
+BODY_TIMEOUT_S = 10.0
 # A transaction of many documents: what the store takes as one transaction.
 TRANSACTION_BYTES_MAX = 8 * MIB
 TRANSACTION_DOCUMENTS_MAX = 1_000  # each may add guards; the store allows 2,000 of them
@@ -36,7 +38,7 @@ DEFAULTS_RETRY_S = 1.0
 # about its own changes. Enough for a rollback of an hour of busy operation.
 HISTORY_COMMITS_MAX = 20_000
 HISTORY_BYTES_MAX = 128 * MIB
-# Resources in one message of a watch's snapshot: about a megabyte.
+# Resources in one message of a watch's snapshot: some 10 ms of the loop, half a megabyte.
 WATCH_CHUNK = 500
 # Events that one answer of /history may look at: about 50 ms of the loop.
 HISTORY_SCANNED_MAX = 50_000

@@ -30,11 +30,15 @@ from raftstore.types import Outcome, Txn
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who writes, why, and under which request id ("" when the client gave none)."""
+    """Who writes, why, and under which request id.
+
+    retry: the client chose the id, so this may be the second try of a write that was applied.
+    """
 
     actor: str = ""
     cause: str = ""
     request_id: str = ""
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Resources:
                 operations,
                 self._config,
                 allowed=allowed,
-                expectations_as_guards=bool(origin.request_id),
+                expectations_as_guards=origin.retry,
             )
             outcome = await self._submit(made, origin, f"{request_id}#{attempt}", deadline)
             if outcome.applied:

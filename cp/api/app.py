@@ -28,7 +28,7 @@ from cp.api import (
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.cors import Cors
-from cp.api.failures import to_response
+from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER, to_response
 
 access_log = logging.getLogger("cp.access")
 
@@ -102,6 +102,8 @@ def _around(context: Context, cors: Cors) -> Middleware:
             response = to_response(error, request)
         if not response.prepared and INDEX_HEADER not in response.headers:
             response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
+        if REQUEST_ID in request:
+            response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
         return response
 
     return around

@@ -7,6 +7,7 @@ aliases that expand without end, numbers and texts that JSON cannot carry.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ import orjson
 import yaml
 from aiohttp import web
 
-from cp.limits import BODY_BYTES_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX
+from cp.limits import BODY_BYTES_MAX, BODY_TIMEOUT_S, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX
 from cp.problems import Problem, bad_request
 
 TITLE = "Could not process a resource"
@@ -51,7 +52,8 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 async def read_documents(request: web.Request, limit: int) -> list[Any]:
     """The documents of the body: one of JSON, any number of YAML. Raises Problem."""
     is_yaml = _is_yaml(request)
-    raw = await _read(request, limit)
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        raw = await _read(request, limit)
     documents = _parse_yaml(raw) if is_yaml else [_parse_json(raw)]
     for document in documents:
         check_document(document)

@@ -6,6 +6,8 @@ it; `If-Match` and `If-None-Match: *` make a write conditional, and the log deci
 
 from __future__ import annotations
 
+import secrets
+
 from aiohttp import web
 
 from cp.api.answers import json_answer
@@ -13,7 +15,7 @@ from cp.api.auth import user_of
 from cp.api.body import read_object
 from cp.api.consistency import INDEX_HEADER, view_for
 from cp.api.context import Context
-from cp.api.failures import REQUEST_ID_HEADER
+from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER
 from cp.api.kinds import allowed_for, expect_kind
 from cp.api.watch import wants_watch, watch
 from cp.limits import REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX
@@ -142,7 +144,8 @@ def origin_of(request: web.Request, context: Context) -> Origin:
     reason = request.headers.get(REASON_HEADER, "")
     if len(reason.encode(errors="replace")) > REASON_BYTES_MAX:
         raise bad_parameter(REASON_HEADER, f"must be at most {REASON_BYTES_MAX} bytes")
-    return Origin(actor=user_of(request, context).name, cause=reason, request_id=request_id)
+    request[REQUEST_ID] = request_id or secrets.token_hex(16)
+    return Origin(user_of(request, context).name, reason, request[REQUEST_ID], retry=bool(request_id))
 
 
 def _answer(request: web.Request, resource: Resource | None) -> web.Response:

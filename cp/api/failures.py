@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 LEADER_HEADER = "X-Raftmesh-Leader"
 REQUEST_ID_HEADER = "X-Raftmesh-Request-Id"
+REQUEST_ID = web.RequestKey("request_id", str)  # of a write: the client's, or one made for it
 
 
 def to_response(error: Exception, request: web.Request) -> web.Response:

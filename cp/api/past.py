@@ -2,7 +2,7 @@
 
 Filters: `type`, `mesh`, `name`, `actor`, `since` (only later indexes), `until` (up to an
 index). `size` and `before` page backwards; the answer tells `oldestIndex`, beyond which
-nothing is kept here.
+nothing is kept here. `?watch=true` streams everything that happens from now on (or `since`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 from aiohttp import web
 
 from cp.api.answers import json_answer
+from cp.api.auth import user_of
 from cp.api.consistency import read_number, view_for
 from cp.api.context import Context
 from cp.api.events import event_body
 from cp.api.kinds import may_see
 from cp.api.lists import page_of
+from cp.api.watch import wants_watch, watch
 from cp.limits import HISTORY_SCANNED_MAX
 from cp.problems import Problem, bad_parameter
 from mesh.registry import KINDS
@@ -28,7 +30,10 @@ from raftstore.types import Event
 def routes(context: Context) -> list[web.RouteDef]:
     """The history of everything."""
 
-    async def history(request: web.Request) -> web.Response:
+    async def history(request: web.Request) -> web.StreamResponse:
+        if wants_watch(request):
+            user_of(request, context)
+            return await watch(request, context, lambda key: _visible(request, context, key), None, None)
         await view_for(request, context)  # waits for the index that the client asks for
         _, size = page_of(request.query)
         found: list[dict[str, Any]] = []
@@ -49,9 +54,13 @@ def routes(context: Context) -> list[web.RouteDef]:
     return [web.get("/history", history)]
 
 
+def _visible(request: web.Request, context: Context, key: ResourceKey) -> bool:
+    kind = KINDS.get(key.kind)
+    return kind is not None and may_see(request, context, kind, key)
+
+
 def _may_show(request: web.Request, context: Context, event: Event) -> bool:
-    kind = KINDS.get(event.key.kind)
-    return kind is not None and may_see(request, context, kind, ResourceKey(*event.key))
+    return _visible(request, context, ResourceKey(*event.key))
 
 
 def _matching(request: web.Request, context: Context) -> Iterator[Event]:

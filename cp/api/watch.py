@@ -14,7 +14,7 @@ EventSource resumes by itself (`Last-Event-ID`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import orjson
@@ -43,11 +43,16 @@ def wants_watch(request: web.Request) -> bool:
 
 
 async def watch(
-    request: web.Request, context: Context, wanted: Wanted, kind: str, mesh: str | None
+    request: web.Request, context: Context, wanted: Wanted, kind: str | None, mesh: str | None
 ) -> web.StreamResponse:
-    """Answer with the stream; returns when the client goes or the worker stops."""
+    """Answer with the stream; returns when the client goes or the worker stops.
+
+    kind, mesh: of the snapshot that comes first; no kind means everything, from now on.
+    """
     live = context.live
     since = _since(request)
+    if since is None and kind is None:
+        since = live.index
     if since is not None:
         live.history.after(min(since, live.index))  # 410 now rather than in the stream
     if context.metrics.watches_now >= WATCHES_MAX:
@@ -74,17 +79,17 @@ def _since(request: web.Request) -> int | None:
 
 
 async def _messages(
-    context: Context, wanted: Wanted, kind: str, mesh: str | None, since: int | None
+    context: Context, wanted: Wanted, kind: str | None, mesh: str | None, since: int | None
 ) -> AsyncIterator[bytes]:
     """The stream's messages, without end but by `compacted` and the worker's stop."""
     live = context.live
-    if since is None:
+    if since is None and kind is not None:
         view = live.view
         since = view.index
         for chunk in _snapshot(view, wanted, kind, mesh):
             yield chunk
-    commits = live.commits(since)
-    told = since
+    told = live.index if since is None else since
+    commits = live.commits(told)
     try:
         while True:
             try:
@@ -106,21 +111,13 @@ async def _messages(
         yield _message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
 
 
-def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> list[bytes]:
+def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> Iterator[bytes]:
+    """The state in messages of bounded size, each made when the one before it is on its way."""
     found = [resource for resource in view.list(kind, mesh) if wanted(resource.key)]
-    chunks = [found[i : i + WATCH_CHUNK] for i in range(0, len(found), WATCH_CHUNK)] or [[]]
-    return [
-        _message(
-            "snapshot",
-            view.index,
-            {
-                "index": view.index,
-                "items": [to_document(resource) for resource in chunk],
-                "last": number == len(chunks) - 1,
-            },
-        )
-        for number, chunk in enumerate(chunks)
-    ]
+    for start in range(0, len(found) or 1, WATCH_CHUNK):
+        items = [to_document(resource) for resource in found[start : start + WATCH_CHUNK]]
+        last = start + WATCH_CHUNK >= len(found)
+        yield _message("snapshot", view.index, {"index": view.index, "items": items, "last": last})
 
 
 def _commit(commit: Commit, wanted: Wanted) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from raftstore.errors import UnknownOutcome
 from tests.cp.conftest import Api
 from tests.cp.test_api_crud import T1, TIMEOUT, dataplane
 
@@ -62,6 +63,18 @@ async def test_a_retry_applies_once_and_gets_the_first_answer(api: Api) -> None:
     assert other.status == 412
     history = (await api.get("/history?type=MeshTimeout")).json["items"]
     assert [(e["op"], e["requestId"], e["reason"]) for e in history] == [("put", "r-1", "because")]
+
+
+async def test_a_write_whose_fate_is_unknown_can_be_repeated_once(api: Api) -> None:
+    await api.mesh()
+    api.store.refuse = UnknownOutcome("the leader did not answer in time")
+    unknown = await api.put(T1, TIMEOUT, headers={"If-None-Match": "*"})
+    assert (unknown.status, unknown.json["title"]) == (504, "Unknown outcome")
+    api.store.refuse = None
+    headers = {"If-None-Match": "*", "X-Raftmesh-Request-Id": unknown.headers["X-Raftmesh-Request-Id"]}
+    first = await api.put(T1, TIMEOUT, headers=headers)
+    again = await api.put(T1, TIMEOUT, headers=headers)
+    assert (first.status, first.index) == (again.status, again.index) == (201, first.index)
 
 
 async def test_writers_at_the_same_time_all_succeed_one_after_the_other(api: Api) -> None:

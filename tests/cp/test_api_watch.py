@@ -110,3 +110,16 @@ async def test_history_newest_first(api: Api) -> None:
     assert [e["type"] for e in rest["items"]] == ["MeshTimeout", "Mesh"]
     assert rest["next"] is None
     assert (await api.get("/history?type=Nothing")).status == 400
+
+
+async def test_everything_that_happens(api: Api) -> None:
+    await api.mesh()
+    secret = {"type": "Secret", "mesh": "default", "name": "s", "data": "dGVzdAo="}
+    async with (
+        watching(api, "/history?watch=true") as admin,
+        watching(api, "/history?watch=true", **{"X-Forwarded-For": "10.0.0.1"}) as anybody,
+    ):
+        await api.put("/meshes/default/secrets/s", secret)
+        await api.put(T1, TIMEOUT)
+        assert [(await admin.next())[2]["events"][0]["type"] for _ in range(2)] == ["Secret", "MeshTimeout"]
+        assert (await anybody.next())[2]["events"][0]["type"] == "MeshTimeout"
