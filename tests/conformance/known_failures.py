@@ -3,11 +3,5 @@ and passes makes its suite fail until it is taken off."""
 
 from __future__ import annotations
 
-_CONFIG = "the configuration of a proxy (`_config`) is not served yet"
-
-KNOWN_FAILURES: dict[str, dict[str, str]] = {
-    "api": {
-        "inspect/dataplanes/_rules/proxyconfig_shadow-false": _CONFIG,
-        "inspect/dataplanes/_rules/proxyconfig_shadow-true_diff": _CONFIG,
-    },
-}
+# suite -> case -> reason
+KNOWN_FAILURES: dict[str, dict[str, str]] = {}
