@@ -7,6 +7,7 @@ a trial can be read before it is run.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -38,13 +39,17 @@ def routes(context: Context) -> list[web.RouteDef]:
         view = await view_for(request, context)
         node = _node(view, context, request.match_info["mesh"], request.match_info["name"])
         zone = context.config.multizone.zone.name
-        found = derived(view, node, zone, shadow=shadow)
-        answer: Json = {"xds": found}
-        if "diff" in includes:
-            answer["diff"] = list(diff(derived(view, node, zone, shadow=False), found))
-        return json_answer(answer)
+        # In a thread: deriving a proxy of a large mesh from nothing must not hold up the loop.
+        return json_answer(await asyncio.to_thread(_answer, view, node, zone, shadow, "diff" in includes))
 
     return [web.get("/meshes/{mesh}/dataplanes/{name}/_config", config)]
+
+
+def _answer(view: View, node: NodeInfo, zone: str, shadow: bool, with_diff: bool) -> Json:
+    found = derived(view, node, zone, shadow=shadow)
+    if not with_diff:
+        return {"xds": found}
+    return {"diff": list(diff(derived(view, node, zone, shadow=False), found)), "xds": found}
 
 
 def _shadow(request: web.Request) -> bool:
