@@ -38,6 +38,11 @@ class EmbeddedStore:
             raise
         return cls(replica)
 
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Ends with the error, when the store cannot go on; then the process should end too."""
+        return self.replica.failed
+
     async def submit(self, txn: Txn, *, timeout_s: float = 5.0) -> Outcome:
         return await self.replica.submit(txn, timeout_s=timeout_s)
 

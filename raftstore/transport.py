@@ -34,11 +34,14 @@ from raftstore import limits
 from raftstore.certs import BadCertificate, peer_identity
 from raftstore.errors import StoreError
 from raftstore.frames import FrameDecoder, FrameError, Value, encode
+from raftstore.quiet import QuietLog
 from raftstore.tls import Tls
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = 1
+# How often to look for a new certificate: well within the hour that renewals are early.
+RENEWAL_S = 60.0
 Address = tuple[str, int]
 
 
@@ -112,7 +115,7 @@ class Link(asyncio.Protocol):
     # --- used by Transport ----------------------------------------------------------------
 
     def refuse(self, why: str) -> None:
-        log.warning("refused %s: %s", f"{self.claimed or 'peer'} at {self.where}", why)
+        self._owner.refused(self.where, f"refused {self.claimed or 'peer'} at {self.where}", why)
         self.abort()
 
     def abort(self) -> None:
@@ -176,6 +179,7 @@ class Transport:
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._socket: socket.socket | None = None
         self._handshakes = 0
+        self._quiet = QuietLog(log, self._loop.time)
 
     # --- life -----------------------------------------------------------------------------
 
@@ -282,6 +286,10 @@ class Transport:
             return f"{link.claimed} is not a peer of this replica"
         return None
 
+    def refused(self, where: str, who: str, why: str) -> None:
+        """Whoever is refused comes again, from another port: one line a minute tells enough."""
+        self._quiet.warning((where.rpartition(":")[0], who.partition(" at ")[0], why), f"{who}: {why}")
+
     def opened(self, link: Link) -> None:
         self._pending.add(link)
 
@@ -308,7 +316,7 @@ class Transport:
             self.owner.peer_down(link.peer)
             self.owner.batch_end()
         elif link.peer is None and error is not None:
-            log.warning("refused by %s at %s: %s", link.expected or "peer", link.where, _reason(error))
+            self.refused(link.where, f"refused by {link.expected or 'peer'} at {link.where}", _reason(error))
 
     # --- tasks ----------------------------------------------------------------------------
 
@@ -342,7 +350,7 @@ class Transport:
             )
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             sock.close()
-            log.warning("refused peer at %s: %s", where, _reason(error))
+            self.refused(where, f"refused peer at {where}", _reason(error))
         finally:
             self._handshakes -= 1
 
@@ -353,7 +361,7 @@ class Transport:
             try:
                 await self._connect(peer, link)
                 await link.closed.wait()
-            except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
+            except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
                 log.debug("cannot reach %s at %s: %s", peer, self._addresses[peer], _reason(error))
             pause_s = limits.REDIAL_S_MIN if link.peer else min(2 * pause_s, limits.REDIAL_S_MAX)
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
@@ -369,9 +377,13 @@ class Transport:
     async def _watch(self) -> None:
         """Ping where it is silent; cut who has been silent for too long."""
         ping = encode(None, limits.HELLO_BYTES_MAX)
+        renewal_at = self.now() + RENEWAL_S
         while True:
             await asyncio.sleep(limits.PING_S / 2)
             now = self.now()
+            if now >= renewal_at:
+                renewal_at = now + RENEWAL_S
+                self._renew()
             for link in [*self._links.values(), *self._pending]:
                 allowed = limits.SILENCE_S if link.peer else limits.HANDSHAKE_S
                 if now - link.heard > allowed:
@@ -379,6 +391,14 @@ class Transport:
                 elif link.peer and now - link.spoke >= limits.PING_S:
                     link.append(ping)
                     link.flush()
+
+    def _renew(self) -> None:
+        """A certificate that was replaced on disk serves the connections from now on."""
+        try:
+            if self._tls.renewed():
+                log.info("using the new certificate of %s", self._me.node_id)
+        except BadCertificate as error:
+            self._quiet.warning("renewal", f"the new certificate is not used: {error}")
 
 
 def _listening_socket(listen: Address) -> socket.socket:

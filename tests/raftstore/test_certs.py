@@ -124,6 +124,21 @@ def test_the_authority_can_be_replaced_and_the_cluster_keeps_its_id(tmp_path: Pa
     assert load_tls(tmp_path / "new", "n1").identity.cluster_id == old
 
 
+def test_a_renewed_certificate_is_taken_over_and_a_wrong_one_is_not(tmp_path: Path) -> None:
+    create_ca(tmp_path)
+    issue(tmp_path, "n1")
+    issue(tmp_path, "n2")
+    tls = load_tls(tmp_path, "n1")
+    assert not tls.renewed()
+    issue(tmp_path, "n1")
+    assert tls.renewed() and not tls.renewed()
+    (tmp_path / "n1.pem").write_bytes((tmp_path / "n2.pem").read_bytes())
+    with pytest.raises(BadCertificate, match="/n2, and this replica is"):
+        tls.renewed()
+    issue(tmp_path, "n1")
+    assert tls.renewed()
+
+
 @pytest.mark.parametrize(
     ("certificate", "why"),
     [
