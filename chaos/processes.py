@@ -1,0 +1,115 @@
+"""Three real replicas in network namespaces, under faults and a workload; then the judgement.
+
+    python -m chaos.processes [--fault NAME ...] [--seconds S]     as root
+
+Exit status: 0 when every promise held, 1 when one was broken, 2 when this machine lacks
+something that the rig needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaos.faults import FAULTS
+from chaos.namespaces import Network
+from chaos.replicas import Replicas
+from chaos.shell import CommandFailed, missing
+from chaos.trial import Fault, Report, summary, trial
+
+NEEDED = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "mkfs.ext4": "e2fsprogs",
+    "mount": "mount",
+    "fsfreeze": "util-linux",
+}
+RUN_S = 1800.0
+
+
+def lacking() -> list[str]:
+    """What this machine lacks, one line each."""
+    found = [] if os.geteuid() == 0 else ["root: run it with sudo (namespaces, iptables, loop devices)"]
+    return found + [f"{name}: install the package {NEEDED[name]}" for name in missing(list(NEEDED))]
+
+
+async def run(faults: Sequence[Fault], seconds: float) -> list[Report]:
+    """One trial per fault, on one cluster; a new cluster after a trial that went wrong."""
+    reports: list[Report] = []
+    async with Network(3) as network:
+        waiting = list(enumerate(faults))
+        while waiting:
+            root = Path(tempfile.mkdtemp(prefix="rmx-"))
+            try:
+                async with Replicas(root, network) as rig:
+                    failed = False
+                    while waiting and not failed:
+                        number, fault = waiting.pop(0)
+                        report = await trial(rig, fault, seconds, f"t{number}")
+                        reports.append(report)
+                        failed = bool(report.violations)
+                        show(report)
+                    if failed:
+                        keep_logs(root, reports[-1])
+            finally:
+                shutil.rmtree(root, ignore_errors=True)
+                await network.heal()
+    return reports
+
+
+def show(report: Report) -> None:
+    print(report.line(), flush=True)
+    for violation in report.violations:
+        print(f"  {type(violation).__name__}: {str(violation)[:4000]}", flush=True)
+
+
+def keep_logs(root: Path, report: Report) -> None:
+    kept = Path(tempfile.gettempdir()) / f"chaos-{report.fault.name}-{os.getpid()}"
+    kept.mkdir(exist_ok=True)
+    for log in root.glob("*.log"):
+        shutil.copy(log, kept)
+    print(f"  the replicas' logs are in {kept}", flush=True)
+
+
+async def until_signal(faults: Sequence[Fault], seconds: float) -> list[Report]:
+    """`run`, ended in good order by SIGINT and SIGTERM too: what it made is removed."""
+    task = asyncio.ensure_future(run(faults, seconds))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with asyncio.timeout(RUN_S):
+        return await task
+
+
+def main() -> int:
+    names = [fault.name for fault in FAULTS]
+    parser = argparse.ArgumentParser(prog="python -m chaos.processes")
+    parser.add_argument("--fault", action="append", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long each fault lasts")
+    options = parser.parse_args()
+    if lacks := lacking():
+        for line in lacks:
+            print(f"cannot run here, {line}", file=sys.stderr)
+        return 2
+    chosen = [fault for fault in FAULTS if fault.name in (options.fault or names)]
+    try:
+        reports = asyncio.run(until_signal(chosen, options.seconds))
+    except CommandFailed as error:
+        print(f"cannot run here, {error}", file=sys.stderr)
+        return 2
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 130
+    print(summary("processes", reports))
+    return int(any(report.violations for report in reports))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())
