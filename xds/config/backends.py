@@ -15,8 +15,9 @@ from mesh import naming
 from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta, with_section
 from mesh.resource import SERVICE_TAG
-from xds.config import confs, endpoints, tls
+from xds.config import assignments, confs, tls
 from xds.config.confs import KindConfs, Names
+from xds.config.external import External, egress_ids, external_cluster
 from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
@@ -52,6 +53,8 @@ class Profile:
     source: Source | None = None
     tls_conf: KindConfs = ()
     told_tags: Pairs = ()
+    ipv6: bool = True
+    system_ca: str = ""
 
 
 def cluster_name(facts: Destination, port: Port, profile: Profile) -> str:
@@ -137,19 +140,41 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         return ()
     policies = confs.to_confs(ctx, profile.mesh, profile.matched, facts.kri, port.section)
     external = kind == "MeshExternalService"
+    if external and not external_tls(profile):
+        return _direct_items(profile, facts, port, policies)
+    ids = egress_ids(ctx, profile.mesh, profile.zone) if external else ()
     backend = Backend(
         name=cluster_name(facts, port, profile),
         protocol=port.protocol,
-        tls=tls.upstream_tls(profile.security, facts, port) if profile.security else None,
+        tls=tls.upstream_tls(profile.security, facts, port, ids) if profile.security else None,
         http2=not external or port.protocol in ("http2", "grpc"),
         confs=confs.only(policies, BACKEND_KINDS),
         tls_conf=profile.tls_conf,
     )
-    query = endpoints.assignment.query(backend.name, kind, profile.mesh, name, port_number)
+    query = assignments.assignment.query(backend.name, kind, profile.mesh, name, port_number, profile.zone)
     return (
         Item(CLUSTER, backend.name, backend_cluster.query(backend)),
         Item(ENDPOINT, backend.name, query),
     )
+
+
+def external_tls(profile: Profile) -> bool:
+    """Whether external services are reached through an egress that knows who asks."""
+    return profile.security is not None and profile.security.spiffe
+
+
+def _direct_items(profile: Profile, facts: Destination, port: Port, policies: KindConfs) -> tuple[Item, ...]:
+    """Without identities there is no egress to trust: the sidecar itself goes out."""
+    external = External(
+        name=cluster_name(facts, port, profile),
+        mesh=profile.mesh,
+        service=facts.name,
+        protocol=port.protocol,
+        ipv6=profile.ipv6,
+        system_ca=profile.system_ca,
+        confs=confs.only(policies, BACKEND_KINDS),
+    )
+    return (Item(CLUSTER, external.name, external_cluster.query(external)),)
 
 
 # --- services known by tags ------------------------------------------------------------------------
@@ -174,7 +199,7 @@ def service_backend_items(ctx: Context, profile: Profile, name: str, tags: Pairs
     )
     return (
         Item(CLUSTER, name, backend_cluster.query(backend)),
-        Item(ENDPOINT, name, endpoints.service_assignment.query(name, profile.mesh, tags)),
+        Item(ENDPOINT, name, assignments.service_assignment.query(name, profile.mesh, tags)),
     )
 
 

@@ -15,8 +15,8 @@ from xds.source import NodeInfo
 DEFAULT_WORK_DIR = "/tmp"
 
 
-def client_of(node: NodeInfo, *, shadow: bool = False) -> Client:
-    """The facts of a node. shadow: derive as if shadow policies were in force."""
+def client_of(node: NodeInfo, *, zone: str = "", shadow: bool = False) -> Client:
+    """The facts of a node in a zone. shadow: derive as if shadow policies were in force."""
     metadata = node.metadata
     features = metadata.get("features")
     return Client(
@@ -29,6 +29,7 @@ def client_of(node: NodeInfo, *, shadow: bool = False) -> Client:
         work_dir=_text(metadata, "workdir") or DEFAULT_WORK_DIR,
         system_ca_path=_text(metadata, "systemCaPath"),
         ipv6=metadata.get("ipv6Enabled") is not False,
+        zone=zone,
         shadow=shadow,
     )
 

@@ -261,10 +261,9 @@ def fault_rules(ctx: Context, mesh: str, names: Names) -> str:
 
 
 @derivation
-def faults_exist(ctx: Context, mesh: str, shadow: bool) -> bool:
-    """Whether any policy of a mesh injects faults, so that clients have to tell their tags."""
-    policies = policies_of(ctx, "MeshFaultInjection", mesh)
-    return any(shadow or not policy.meta.shadow for policy in policies)
+def faults_exist(ctx: Context, mesh: str) -> bool:
+    """Whether any policy of a mesh (also in the shadow) injects faults: clients then tell their tags."""
+    return bool(policies_of(ctx, "MeshFaultInjection", mesh))
 
 
 def _subset(rule: SubsetRule) -> dict[str, Any]:
@@ -281,6 +280,23 @@ def inbound_rules_by_client(ctx: Context, mesh: str, matched: Iterable[tuple[str
         elif kind == "MeshFaultInjection":
             found.append((kind, fault_rules(ctx, mesh, names)))
     return tuple(found)
+
+
+@derivation
+def sni_conf(ctx: Context, kind: str, mesh: str, names: Names, sni: str) -> str:
+    """What a kind says of traffic into a listener that asks for one server name; "" when nothing."""
+    rules = from_rules(ctx, kind, mesh, names)
+    for match, rule in rules.matched():
+        asked = match.get("sni")
+        if asked is not None and asked.get("value") == sni and match.get("spiffeID") is None:
+            return text_of(rule.conf)
+    return inbound_conf(ctx, kind, mesh, names)
+
+
+def sni_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], sni: str) -> KindConfs:
+    """The confs of all kinds for traffic into a listener that asks for one server name."""
+    found = ((kind, sni_conf(ctx, kind, mesh, names, sni)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)
 
 
 def single_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]]) -> KindConfs:

@@ -1,4 +1,4 @@
-"""Endpoints: the assignments of clusters, spliced from one frame per inbound.
+"""Endpoints: one frame per inbound, from which assignments are spliced.
 
 One derivation per Dataplane and selector makes the frames, so when one proxy of ten thousand
 changes, one frame is encoded and the rest is concatenation.
@@ -14,9 +14,8 @@ from typing import NamedTuple
 from mesh.resource import DISPLAY_NAME, SERVICE_TAG, ZONE_TAG
 from xds.config.draft import Fields, serialized
 from xds.config.facts import Destination, InboundFacts, Pairs, Port, dataplane_facts, destination, pairs
-from xds.encode import LocalityEndpoints, encode_assignment, socket_endpoint_frame
+from xds.encode import socket_endpoint_frame
 from xds.engine import Context, derivation
-from xds.types import Encoded
 
 LB_ENDPOINT = "envoy.config.endpoint.v3.LbEndpoint"
 LB_METADATA = "envoy.lb"
@@ -119,27 +118,7 @@ def _dataplanes(ctx: Context, mesh: str, selector: Selector) -> Sequence[str]:
     return [key.name for key in keys]
 
 
-def localities(endpoints: Iterable[Endpoint]) -> list[LocalityEndpoints]:
-    """The endpoints by zone, zones in order."""
-    zones: dict[str, list[bytes]] = {}
-    for endpoint in endpoints:
-        zones.setdefault(endpoint.zone, []).append(endpoint.frame)
-    return [LocalityEndpoints(tuple(zones[zone]), zone) for zone in sorted(zones)]
-
-
-# --- assignments ---------------------------------------------------------------------------------
-
-
-@derivation
-def service_assignment(ctx: Context, cluster: str, mesh: str, tags: Pairs) -> Encoded:
-    """The assignment of a service known by tags."""
-    return encode_assignment(cluster, localities(selected_endpoints(ctx, mesh, Selector(tags=tags))))
-
-
-@derivation
-def assignment(ctx: Context, cluster: str, kind: str, mesh: str, name: str, port: int) -> Encoded:
-    """The assignment of one port of a destination."""
-    return encode_assignment(cluster, localities(destination_endpoints(ctx, kind, mesh, name, port)))
+# --- destinations ---------------------------------------------------------------------------------
 
 
 @derivation

@@ -42,6 +42,7 @@ class Client:
     """What the node of a proxy says of itself that its configuration depends on.
 
     features: names of capabilities, e.g. "feature-reuse-port". admin_port 0: no admin listener.
+    zone: that of the control plane it is connected to.
     """
 
     features: frozenset[str] = frozenset()
@@ -53,6 +54,7 @@ class Client:
     access_log_socket: str = ""
     system_ca_path: str = ""
     ipv6: bool = True
+    zone: str = ""
     shadow: bool = False
 
     @property
@@ -64,6 +66,11 @@ class Client:
     def dynamic_routes(self) -> bool:
         """Whether outbound routes are sent as resources of their own (RDS), see ADR 5."""
         return "feature-dynamic-routes" in self.features
+
+    @property
+    def embedded_dns(self) -> bool:
+        """Whether the runner resolves names of the mesh, and asks for them."""
+        return "feature-embedded-dns" in self.features
 
     @property
     def reuse_port(self) -> bool:
@@ -144,6 +151,7 @@ class Destination:
     labels: Pairs
     ports: tuple[Port, ...]
     vips: tuple[str, ...] = ()
+    hostnames: tuple[str, ...] = ()
     identities: Pairs = ()
     tls_ready: bool = True
 
@@ -179,6 +187,7 @@ def destination(ctx: Context, kind: str, mesh: str, name: str) -> Destination | 
         labels=pairs(resource.labels),
         ports=tuple(_ports(resource)),
         vips=_vips(resource),
+        hostnames=_hostnames(resource),
         identities=_identities(resource),
         tls_ready=_tls_ready(resource),
     )
@@ -202,6 +211,11 @@ def _vips(resource: Resource) -> tuple[str, ...]:
     if resource.kind == "MeshExternalService":
         return (status.vip.ip,) if status.vip.ip else ()
     return tuple(vip.ip for vip in status.vips if vip.ip)
+
+
+def _hostnames(resource: Resource) -> tuple[str, ...]:
+    addresses = resource.status.addresses if resource.status is not None else ()
+    return tuple(address.hostname for address in addresses if address.hostname)
 
 
 def _identities(resource: Resource) -> Pairs:
@@ -245,6 +259,17 @@ class InboundFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerFacts:
+    """A listener that makes the proxy an ingress or egress. kind: "ZoneIngress" or "ZoneEgress"."""
+
+    kind: str
+    address: str
+    port: int
+    section: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundFacts:
     """A declared outbound: a local port, and the tags or the resource behind it."""
 
@@ -282,6 +307,7 @@ class DataplaneFacts:
     inbounds: tuple[InboundFacts, ...]
     outbounds: tuple[OutboundFacts, ...]
     transparent: TransparentProxy | None
+    listeners: tuple[ListenerFacts, ...] = ()
     gateway: str = ""
     gateway_tags: Pairs = ()
     admin_port: int = 0
@@ -326,6 +352,7 @@ def dataplane_facts(ctx: Context, mesh: str, name: str) -> DataplaneFacts | None
         inbounds=tuple(_inbound(inbound, networking.address) for inbound in networking.inbound),
         outbounds=tuple(_outbound(outbound) for outbound in networking.outbound),
         transparent=_transparent(networking.transparent_proxying),
+        listeners=tuple(_listener(listener, networking.address) for listener in networking.listeners),
         gateway="" if gateway is None else (gateway.type or "DELEGATED"),
         gateway_tags=() if gateway is None else pairs(gateway.tags),
         admin_port=(networking.admin.port or 0) if networking.admin else 0,
@@ -351,6 +378,16 @@ def _inbound(inbound: Any, address: str) -> InboundFacts:
         named=bool(inbound.name),
         tags=pairs(tags),
         ready=inbound.is_ready,
+    )
+
+
+def _listener(listener: Any, address: str) -> ListenerFacts:
+    return ListenerFacts(
+        kind=listener.type or "",
+        address=listener.address or address,
+        port=listener.port,
+        section=listener.name or str(listener.port),
+        ready=listener.state in (None, "Ready"),
     )
 
 

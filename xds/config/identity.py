@@ -19,8 +19,9 @@ SECRET_MESSAGE = "envoy.extensions.transport_sockets.tls.v3.Secret"
 class Identity(NamedTuple):
     """The certificates a proxy needs.
 
-    identity_secret, ca_secret: names of the secrets. services, tags: what the certificate says of the
-    proxy. provider: name of a MeshIdentity, "" for the mesh's own authority.
+    identity_secret, ca_secret: names of the secrets; ca_secret is "" when the plan itself has it.
+    services, tags: what the certificate says of the proxy. provider: name of a MeshIdentity, "" for
+    the mesh's own authority.
     """
 
     mesh: str

@@ -91,6 +91,11 @@ class Outbound:
         """Whether the destination is a resource, not a set of tags."""
         return self.route_config.startswith("kri_")
 
+    @property
+    def external(self) -> bool:
+        """Whether the destination is outside the mesh, where hosts have their own names."""
+        return self.route_config.startswith("kri_extsvc_")
+
 
 @derivation
 def backend_cluster(ctx: Context, backend: Backend) -> Encoded:
@@ -139,6 +144,8 @@ def _filter(outbound: Outbound) -> Draft:
         return _tcp(outbound)
     drafts = []
     for route, draft in route_drafts(outbound.routes):
+        if outbound.external and "route" in draft:
+            draft["route"].setdefault("auto_host_rewrite", wrapped(True))
         policies.edit_route(draft, route, outbound)
         drafts.append(draft)
     routes = hcm.route_config(outbound.route_config, outbound.virtual_host, drafts)

@@ -15,7 +15,7 @@ from mesh import naming
 from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta
 from mesh.resource import WORKLOAD
-from xds.config import admin, confs, inbound, telemetry, tls, transparent
+from xds.config import admin, confs, dynamic, inbound, telemetry, tls, transparent
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
 from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
@@ -33,8 +33,10 @@ from xds.config.facts import (
 from xds.config.identity import Identity
 from xds.config.outbound import Source
 from xds.config.policies import PASSTHROUGH_KINDS, meshtls
+from xds.config.spiffe import Spiffe, spiffe_of, spiffe_security, trust_bundle, trusts
+from xds.config.zoneproxy import zone_proxy_items
 from xds.engine import Context, Query, derivation
-from xds.types import CLUSTER, LISTENER
+from xds.types import CLUSTER, LISTENER, SECRET
 
 PROXY_KINDS_OF_LISTENERS = frozenset({"MeshTrace"})
 LOGGING_KINDS = frozenset({"MeshAccessLog", "MeshTrace"})
@@ -56,30 +58,53 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     matched = confs.matched_policies(ctx, mesh, name, client.shadow)
     if facts is None or settings is None or matched is None:
         return None
-    security = tls.mesh_security(settings, unified=client.unified)
+    spiffe = spiffe_of(ctx, mesh, name, client.zone)
+    if spiffe is not None:
+        domains = tuple(domain for domain, _ in trusts(ctx, mesh))
+        security: tls.Security | None = spiffe_security(spiffe, domains)
+    else:
+        security = tls.mesh_security(settings, unified=client.unified)
     proxy = confs.single_confs(ctx, mesh, matched.to)
     items = [
         *_inbounds(ctx, facts, client, security, matched, proxy),
         *_transparent(ctx, facts, settings, client, matched, _permissive(ctx, facts, security, matched)),
         *_admin(facts, client),
         *_telemetry(ctx, facts, client, matched, proxy),
+        *_zone_proxy(ctx, facts, client, security, matched, proxy),
     ]
+    if spiffe is not None:
+        items.append(Item(SECRET, naming.TRUST_BUNDLE_SECRET, trust_bundle.query(mesh)))
     profile = _profile(ctx, facts, client, security, matched, proxy)
     groups = tuple(_outbounds(ctx, facts, client, profile))
-    return Plan(tuple(items), groups, _identity(facts, security))
+    return Plan(tuple(items), groups, _identity(facts, security, spiffe))
 
 
-def _identity(facts: DataplaneFacts, security: tls.Security | None) -> Identity | None:
+def _identity(facts: DataplaneFacts, security: tls.Security | None, spiffe: Spiffe | None) -> Identity | None:
     if security is None:
         return None
     return Identity(
         facts.mesh,
         facts.name,
         security.identity_secret,
-        security.ca_secret,
+        "" if spiffe is not None else security.ca_secret,
         facts.services,
         facts.tags,
+        provider=spiffe.name if spiffe is not None else "",
+        spiffe_id=spiffe.spiffe_id if spiffe is not None else "",
     )
+
+
+def _zone_proxy(
+    ctx: Context,
+    facts: DataplaneFacts,
+    client: Client,
+    security: tls.Security | None,
+    matched: Matched,
+    proxy: KindConfs,
+) -> Iterator[Item]:
+    source = source_of(facts, client) if logs(matched) else None
+    of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
+    yield from zone_proxy_items(ctx, facts, client, security, matched, of_listeners, source)
 
 
 def _profile(
@@ -92,7 +117,7 @@ def _profile(
 ) -> Profile:
     return Profile(
         mesh=facts.mesh,
-        zone=facts.zone,
+        zone=facts.zone or client.zone,
         matched=matched.to,
         security=security,
         bind=facts.transparent is None,
@@ -100,8 +125,10 @@ def _profile(
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source_of(facts, client) if logs(matched) else None,
+        ipv6=client.ipv6,
+        system_ca=client.system_ca_path,
         tls_conf=confs.only(_first_inbound_confs(ctx, facts, matched), ("MeshTLS",)),
-        told_tags=facts.tags if confs.faults_exist(ctx, facts.mesh, client.shadow) else (),
+        told_tags=facts.tags if confs.faults_exist(ctx, facts.mesh) else (),
     )
 
 
@@ -305,6 +332,15 @@ def _telemetry(
     yield from telemetry.trace_items(proxy, ipv6=client.ipv6)
     admin_cluster = naming.admin_name(unified=client.unified) if facts.admin_port or client.admin_port else ""
     yield from telemetry.metric_items(proxy, facts.address, client.work_dir, admin_cluster, ipv6=client.ipv6)
+    documents = []
+    if client.embedded_dns:
+        documents.append(("/dns", dynamic.dns_document(ctx, facts.mesh)))
+    if metrics := dynamic.metric_document(proxy, facts, client.work_dir):
+        documents.append(("/meshmetric", metrics))
+    if documents:
+        socket = f"{client.work_dir}/kuma-dynamicconfig-{facts.name}-{facts.mesh}.sock"
+        value = dynamic.Dynamic(socket, tuple(documents), client.unified)
+        yield Item(LISTENER, value.name, dynamic.dynamic_listener.query(value))
     logging = [confs.inbound_confs(ctx, facts.mesh, policies) for _, policies in matched.inbound]
     logging.append(confs.all_to_confs(ctx, facts.mesh, matched.to, "MeshAccessLog"))
     yield from telemetry.log_items(logging, ipv6=client.ipv6)

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from mesh.reader import Reader
 from xds.config.client import client_of
+from xds.config.dump import derived, render
+from xds.config.facts import Client
 from xds.config.holdings import Change, Layer, snapshot_of
 from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
 from xds.config.limits import SLICE, SLICE_PROXIES
@@ -84,11 +87,13 @@ class Source:
         *,
         identities: IdentityProvider | None = None,
         later: Later | None = None,
+        zone: str = "",
         shadow: bool = False,
     ) -> None:
         self.engine = Engine(view)
         self._identities = identities or NoIdentities()
         self._later = later
+        self._zone = zone
         self._shadow = shadow
         self._proxies: dict[Query, Proxy] = {}
         self._groups: dict[Query, Layer] = {}
@@ -107,7 +112,7 @@ class Source:
     def connect(self, node: NodeInfo, on_change: OnChange) -> Stream:
         """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known."""
         mesh, _, name = node.id.partition(".")
-        query = sidecar_plan.query(mesh, name, client_of(node, shadow=self._shadow))
+        query = sidecar_plan.query(mesh, name, client_of(node, zone=self._zone, shadow=self._shadow))
         proxy = self._proxies.get(query)
         if proxy is None:
             proxy = self._proxies[query] = Proxy(query)
@@ -139,6 +144,20 @@ class Source:
             self._leave_group(proxy, query)
         self._set_identity(proxy, None)
         self._schedule()
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def config(self, mesh: str, name: str, *, shadow: bool = False) -> dict[str, Any] | None:
+        """What a proxy has (connected or not) as the API shows it; None for an unknown Dataplane.
+
+        shadow: what it would have with shadow policies. Raises DerivationFailed.
+        """
+        proxies = list(self._by_dataplane.get(("Dataplane", mesh, name), ()))
+        client = proxies[0].query.args[2] if proxies else Client(zone=self._zone)
+        assert isinstance(client, Client)
+        secrets = dict(proxies[0].secrets.resources.get(SECRET, {})) if proxies else {}
+        found = derived(self.engine, mesh, name, replace(client, shadow=shadow), secrets)
+        return None if found is None else render(found)
 
     # --- moving ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ shared by all clients.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mesh import naming
 from xds.config.draft import ADS, Draft, Typed, named
@@ -23,15 +23,19 @@ ALPN_MESH = "kuma"
 class Security:
     """How a proxy takes part in mTLS: names of its secrets and of the identities it trusts.
 
-    trust_prefix: identities that may connect begin with it. spiffe: identities come from a
+    trust_prefixes: identities that may connect begin with one of them. spiffe: identities come from a
     MeshIdentity, so destinations are known by the ids they declare.
     """
 
     identity_secret: str
     ca_secret: str
-    trust_prefix: str
+    trust_prefixes: tuple[str, ...]
     spiffe: bool = False
     permissive: bool = False
+
+    def for_anybody(self) -> Security:
+        """The same, letting in whoever a trusted authority vouches for."""
+        return replace(self, trust_prefixes=())
 
 
 def mesh_security(mesh: MeshFacts, *, unified: bool) -> Security | None:
@@ -41,7 +45,7 @@ def mesh_security(mesh: MeshFacts, *, unified: bool) -> Security | None:
     return Security(
         identity_secret=naming.identity_secret_name(mesh.name, unified=unified),
         ca_secret=naming.ca_secret_name(mesh.name, unified=unified),
-        trust_prefix=f"spiffe://{mesh.name}/",
+        trust_prefixes=(f"spiffe://{mesh.name}/",),
         permissive=mesh.permissive,
     )
 
@@ -56,15 +60,18 @@ class UpstreamTls:
     sni: str
 
 
-def upstream_tls(security: Security, destination: Destination, port: Port) -> UpstreamTls | None:
-    """TLS towards a port of a destination; None while its proxies cannot all do TLS."""
+def upstream_tls(
+    security: Security, destination: Destination, port: Port, egress_ids: tuple[str, ...] = ()
+) -> UpstreamTls | None:
+    """TLS towards a port of a destination; None while its proxies cannot all do TLS.
+
+    egress_ids: who answers for a destination outside the mesh.
+    """
     if not destination.tls_ready:
         return None
+    sans = egress_ids if destination.kind == "MeshExternalService" else tuple(_sans(security, destination))
     return UpstreamTls(
-        security.identity_secret,
-        security.ca_secret,
-        tuple(_sans(security, destination)),
-        _sni(destination, port),
+        security.identity_secret, security.ca_secret, sans, sni_of(security, destination, port)
     )
 
 
@@ -76,7 +83,13 @@ def _sans(security: Security, destination: Destination) -> Iterable[str]:
                 yield value if kind == "SpiffeID" else f"spiffe://{destination.mesh}/{value}"
 
 
-def _sni(destination: Destination, port: Port) -> str:
+def sni_of(security: Security | None, destination: Destination, port: Port) -> str:
+    """The server name of a port: of the new form for SPIFFE identities, of the old one otherwise."""
+    if security is None or security.spiffe:
+        short = naming.short_name(destination.kind)
+        place = [part for part in (destination.zone, destination.zone and destination.namespace) if part]
+        name = (destination.display_name, port.section)
+        return ".".join(("sni", short, destination.mesh, *place, *name))
     return naming.sni_of_resource(destination.kind, destination.mesh, destination.display_name, port.number)
 
 
@@ -94,7 +107,11 @@ def upstream_socket(tls: UpstreamTls) -> Draft:
 
 def downstream_socket(security: Security) -> Draft:
     """The transport socket of an inbound filter chain: only members of the mesh get in."""
-    context = _common(security.identity_secret, security.ca_secret, [{"prefix": security.trust_prefix}])
+    context = _common(
+        security.identity_secret,
+        security.ca_secret,
+        [{"prefix": prefix} for prefix in security.trust_prefixes],
+    )
     fields = {"common_tls_context": context, "require_client_certificate": {"value": True}}
     return named(SOCKET, TLS + "DownstreamTlsContext", fields)
 
@@ -104,7 +121,7 @@ def _common(identity: str, ca: str, matchers: list[Draft]) -> Draft:
     return {
         "tls_certificate_sds_secret_configs": [_sds(identity)],
         "combined_validation_context": {
-            "default_validation_context": {"match_typed_subject_alt_names": sans},
+            "default_validation_context": {"match_typed_subject_alt_names": sans} if sans else {},
             "validation_context_sds_secret_config": _sds(ca),
         },
     }

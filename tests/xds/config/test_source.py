@@ -121,7 +121,7 @@ def test_an_endpoint_change_runs_no_unrelated_derivation() -> None:
     world.source.engine.runs.clear()
     world.put(dataplane("s7-b", 9999, service="s7"))
     runs = world.source.engine.runs
-    assert runs["endpoints.service_assignment"] == 1
+    assert runs["assignments.service_assignment"] == 1
     assert runs["outbound.backend_cluster"] == runs["outbound.outbound_listener"] == 0
     assert sum(runs.values()) < 12
 

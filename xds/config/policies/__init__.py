@@ -34,10 +34,12 @@ from xds.config.policies import (
 )
 
 if TYPE_CHECKING:
+    from xds.config.external import External
     from xds.config.inbound import Inbound
     from xds.config.outbound import Backend, Outbound
     from xds.config.routes import Route
     from xds.config.transparent import Passthrough
+    from xds.config.zoneproxy import Chain, ZoneListener
 
 BACKEND_KINDS = frozenset(
     {"MeshLoadBalancingStrategy", "MeshTimeout", "MeshHealthCheck", "MeshCircuitBreaker"}
@@ -96,6 +98,21 @@ def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
     accesslog.edit_route(draft, route, outbound)
     timeout.edit_route(draft, route, outbound)
     retry.edit_route(draft, route, outbound)
+
+
+def edit_external(draft: Draft, external: External) -> None:
+    """Apply what policies say of an external service to the cluster that leads out of the mesh."""
+    loadbalancing.edit_backend(draft, external)
+    timeout.edit_external(draft, external)
+    healthcheck.edit_backend(draft, external)
+    circuitbreaker.edit_backend(draft, external)
+
+
+def edit_zone_chain(draft: Draft, chain: Chain, listener: ZoneListener) -> None:
+    """Apply what policies say of traffic for one server name to its filter chain in an egress."""
+    trace.edit_zone_chain(draft, listener)
+    timeout.edit_zone_chain(draft, chain)
+    permission.edit_zone_chain(draft, chain, listener)
 
 
 def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:

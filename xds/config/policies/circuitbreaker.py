@@ -14,6 +14,7 @@ from xds.config.draft import Draft, duration, wrapped
 from xds.config.percent import number
 
 if TYPE_CHECKING:
+    from xds.config.external import External
     from xds.config.inbound import Inbound
     from xds.config.outbound import Backend
 
@@ -22,7 +23,7 @@ _LIMITS = ("max_connections", "max_connection_pools", "max_pending_requests", "m
 _ENFORCED = 100
 
 
-def edit_backend(draft: Draft, backend: Backend) -> None:
+def edit_backend(draft: Draft, backend: Backend | External) -> None:
     """Limits and outlier detection of a destination."""
     _edit(draft, conf_of(KIND, backend.confs))
 

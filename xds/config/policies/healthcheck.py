@@ -17,6 +17,7 @@ from xds.config.percent import number
 from xds.config.routes import header_option
 
 if TYPE_CHECKING:
+    from xds.config.external import External
     from xds.config.outbound import Backend
 
 KIND = "MeshHealthCheck"
@@ -26,7 +27,7 @@ UNHEALTHY_THRESHOLD = 5
 HEALTHY_THRESHOLD = 1
 
 
-def edit_backend(draft: Draft, backend: Backend) -> None:
+def edit_backend(draft: Draft, backend: Backend | External) -> None:
     """Health checks of a destination."""
     conf = conf_of(KIND, backend.confs)
     if conf is None:

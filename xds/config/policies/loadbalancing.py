@@ -14,6 +14,7 @@ from xds.config.draft import Draft, duration, wrapped
 from xds.config.percent import number
 
 if TYPE_CHECKING:
+    from xds.config.external import External
     from xds.config.outbound import Backend, Outbound
     from xds.config.routes import Route
 
@@ -21,7 +22,7 @@ KIND = "MeshLoadBalancingStrategy"
 _HASH_FUNCTIONS = {"XXHash": "XX_HASH", "MurmurHash2": "MURMUR_HASH_2"}
 
 
-def edit_backend(draft: Draft, backend: Backend) -> None:
+def edit_backend(draft: Draft, backend: Backend | External) -> None:
     """The algorithm of a destination."""
     conf = conf_of(KIND, backend.confs)
     if conf is None or conf.load_balancer is None:

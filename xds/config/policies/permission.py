@@ -18,6 +18,7 @@ from xds.config.draft import Draft, named, stat_name
 
 if TYPE_CHECKING:
     from xds.config.inbound import Inbound
+    from xds.config.zoneproxy import Chain, ZoneListener
 
 KIND = "MeshTrafficPermission"
 NETWORK_RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC"
@@ -35,27 +36,35 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Guard every chain that knows its clients."""
     if inbound.security is None:
         return
-    fields = guard(inbound)
+    fields = guard(dict(inbound.rules).get(KIND, ""), inbound.mesh, spiffe=inbound.security.spiffe)
     for chain in draft["filter_chains"]:
-        if "transport_socket" not in chain:
-            continue
-        managers = [found for found in chain["filters"] if found["name"] == hcm.HCM_FILTER]
-        for manager in managers:
-            hcm.prepend_http_filter(manager["typed_config"], named(HTTP_FILTER, HTTP_RBAC, fields))
-        if not managers:
-            prefix = {"stat_prefix": stat_name(draft["name"]) + "."}
-            chain["filters"].insert(0, named(NETWORK_FILTER, NETWORK_RBAC, fields | prefix))
+        if "transport_socket" in chain:
+            _guard_chain(chain, fields, draft["name"])
 
 
-def guard(inbound: Inbound) -> Draft:
-    """The fields of the RBAC filter of an inbound."""
-    text = dict(inbound.rules).get(KIND, "")
+def _guard_chain(chain: Draft, fields: Draft, listener: str) -> None:
+    managers = [found for found in chain["filters"] if found["name"] == hcm.HCM_FILTER]
+    for manager in managers:
+        hcm.prepend_http_filter(manager["typed_config"], named(HTTP_FILTER, HTTP_RBAC, fields))
+    if not managers:
+        prefix = {"stat_prefix": stat_name(listener) + "."}
+        chain["filters"].insert(0, named(NETWORK_FILTER, NETWORK_RBAC, fields | prefix))
+
+
+def edit_zone_chain(draft: Draft, chain: Chain, value: ZoneListener) -> None:
+    """Guard the way out: who may reach an external service."""
+    fields = guard(chain.permissions, value.mesh, spiffe=True)
+    _guard_chain(draft, fields, value.name)
+
+
+def guard(text: str, mesh: str, *, spiffe: bool) -> Draft:
+    """The fields of an RBAC filter. text: JSON of the permissions, "" when there are none."""
     found: Json = msgspec.json.decode(text) if text else {}
     if "rules" in found:
         return by_identity(found["rules"])
-    if not found and inbound.security is not None and inbound.security.spiffe:
+    if not found and spiffe:
         return by_identity(())
-    return by_tags(found.get("from") or (), inbound.mesh)
+    return by_tags(found.get("from") or (), mesh)
 
 
 # --- by tags -------------------------------------------------------------------------------------

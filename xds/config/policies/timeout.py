@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from mesh.policy.durations import parse_ns
 from xds.config import cluster, hcm
 from xds.config.confs import KindConfs, conf_of
-from xds.config.draft import Draft, duration, duration_ns
+from xds.config.draft import Draft, duration, duration_ns, seconds
 from xds.config.facts import is_http
 
 if TYPE_CHECKING:
+    from xds.config.external import External
     from xds.config.inbound import Inbound
     from xds.config.outbound import Backend, Outbound
     from xds.config.routes import Route
+    from xds.config.zoneproxy import Chain
 
 KIND = "MeshTimeout"
 _IDLE_NS = 3600 * 1_000_000_000
@@ -59,6 +61,24 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     for manager in hcm.managers(draft):
         for route in hcm.routes_of(manager):
             _edit_route(route, conf)
+
+
+def edit_zone_chain(draft: Draft, chain: Chain) -> None:
+    """Timeouts of traffic that leaves through an egress."""
+    conf = conf_of(KIND, chain.confs)
+    if conf is None:
+        return
+    listener = {"filter_chains": [draft]}
+    _edit_filters(listener, conf)
+    for manager in hcm.managers(listener):
+        manager["common_http_protocol_options"] = {"idle_timeout": seconds(0)}
+        for route in hcm.routes_of(manager):
+            _edit_route(route, conf)
+
+
+def edit_external(draft: Draft, external: External) -> None:
+    """Timeouts of the connections to a place outside the mesh."""
+    _edit_cluster(draft, conf_of(KIND, external.confs), external.protocol)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:

@@ -20,6 +20,7 @@ from xds.config.policies.collectors import (
 if TYPE_CHECKING:
     from xds.config.inbound import Inbound
     from xds.config.outbound import Outbound, Source
+    from xds.config.zoneproxy import ZoneListener
 
 KIND = "MeshTrace"
 ZIPKIN = "envoy.config.trace.v3.ZipkinConfig"
@@ -35,9 +36,15 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
-    """Report the requests to a destination."""
-    if outbound.source is not None:
+    """Report the requests to a destination. What leaves the mesh is reported by the egress."""
+    if outbound.source is not None and not outbound.external:
         _edit(draft, outbound.proxy, outbound.source, f"OUTBOUND_{outbound.display_service}")
+
+
+def edit_zone_chain(draft: Draft, value: ZoneListener) -> None:
+    """Report the requests that leave through an egress."""
+    if value.source is not None:
+        _edit({"filter_chains": [draft]}, value.proxy, value.source, "OUTBOUND")
 
 
 def _edit(draft: Draft, confs: KindConfs, source: Source, place: str) -> None:
