@@ -140,6 +140,7 @@ def _told(answer: dict[str, Any], done: str) -> int:
 
 
 def token(args: argparse.Namespace) -> int:
+    _seconds("--valid-for", args.valid_for)
     body = {
         "role": "voter" if args.voter or args.replace else "observer",
         "node": args.node_id,
@@ -152,10 +153,7 @@ def token(args: argparse.Namespace) -> int:
 
 def join_cluster(args: argparse.Namespace) -> int:
     """The answer proves itself by the token, so the API's own certificate need not be known here."""
-    try:
-        timeout_s = parse_duration(args.api_timeout)
-    except ValueError as error:
-        raise CommandError(f"--api-timeout: {error}") from None
+    timeout_s = _seconds("--api-timeout", args.api_timeout)
     addresses = tuple(address.rstrip("/") for address in args.cp_address)
     client = Client(ControlPlane(addresses=addresses, skip_verify=True), timeout_s=timeout_s)
     try:
@@ -176,6 +174,13 @@ def join_cluster(args: argparse.Namespace) -> int:
     print(f"# certificate of {args.node_id} saved in {args.tls_dir}; put this into its settings and start it")
     sys.stdout.write(yaml.safe_dump(_settings(args, voters), sort_keys=False))
     return 0
+
+
+def _seconds(flag: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise CommandError(f"{flag}: {error}") from None
 
 
 def _settings(args: argparse.Namespace, voters: dict[str, str]) -> dict[str, Any]:
