@@ -47,8 +47,9 @@ class Figure:
 class Report:
     """Prints each figure as it comes; save() writes all to bench/results/NAME.json."""
 
-    def __init__(self, name: str, *, quick: bool = False) -> None:
+    def __init__(self, name: str, *, quick: bool = False, results: Path = RESULTS) -> None:
         self.name = name
+        self._results = results
         self.quick = quick
         self.figures: list[Figure] = []
         self.notes: list[str] = []
@@ -66,8 +67,8 @@ class Report:
         print(f"# {text}", flush=True)
 
     def save(self) -> Path:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{self.name}.json"
+        self._results.mkdir(exist_ok=True)
+        path = self._results / f"{self.name}.json"
         machine = {
             "cpus": os.cpu_count(),
             "load": os.getloadavg()[0],

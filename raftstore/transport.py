@@ -114,8 +114,8 @@ class Link(asyncio.Protocol):
 
     # --- used by Transport ----------------------------------------------------------------
 
-    def refuse(self, why: str) -> None:
-        self._owner.refused(self.where, f"refused {self.claimed or 'peer'} at {self.where}", why)
+    def refuse(self, why: str, verb: str = "refused") -> None:
+        self._owner.refused(self.where, f"{verb} {self.claimed or 'peer'} at {self.where}", why)
         self.abort()
 
     def abort(self) -> None:
@@ -248,7 +248,7 @@ class Transport:
         for link in dirty:
             link.flush()
             if link.backlog_bytes() > limits.PEER_BACKLOG_BYTES_MAX:
-                link.refuse(f"it does not read: {link.backlog_bytes()} bytes wait for it")
+                link.refuse(f"it does not read: {link.backlog_bytes()} bytes wait for it", "cut off")
 
     # --- used by Link ---------------------------------------------------------------------
 
@@ -387,7 +387,7 @@ class Transport:
             for link in [*self._links.values(), *self._pending]:
                 allowed = limits.SILENCE_S if link.peer else limits.HANDSHAKE_S
                 if now - link.heard > allowed:
-                    link.refuse(f"silent for {now - link.heard:.1f} s")
+                    link.refuse(f"it has been silent for {allowed:g} s", "cut off")
                 elif link.peer and now - link.spoke >= limits.PING_S:
                     link.append(ping)
                     link.flush()
