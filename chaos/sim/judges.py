@@ -43,18 +43,23 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     # The core complains loudly of what the broken builds make it do.
     logging.disable(logging.CRITICAL)
-    builds = [by_name(name) for name in options.names] or list(BROKEN)
-    innocent = verdicts(REAL, options.seeds)
+    try:
+        return _judge(options.names, options.seeds)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _judge(names: Sequence[str], seeds: int) -> int:
+    builds = [by_name(name) for name in names] or list(BROKEN)
+    innocent = verdicts(REAL, seeds)
     for line in innocent:
         print(f"the real build: {line}")
     caught = 0
     for build in builds:
-        found = verdicts(build, options.seeds)
+        found = verdicts(build, seeds)
         caught += bool(found)
         directed = sum(not line.startswith("seed") for line in found)
-        print(
-            f"{build.name}: {directed} directed and {len(found) - directed} of {options.seeds} random schedules"
-        )
+        print(f"{build.name}: {directed} directed and {len(found) - directed} of {seeds} random schedules")
         print(f"    e.g. {found[0]}" if found else "    NOT CAUGHT", flush=True)
     print(f"judges: caught {caught} of {len(builds)}")
     return int(bool(innocent) or caught < len(builds))

@@ -92,7 +92,8 @@ def decode_header(data: bytes, name: str) -> tuple[Header, int]:
         raise Damage(0, "the segment header is incomplete")
     magic, version, length, crc = _HEAD.unpack_from(data)
     body = data[HEADER_HEAD_BYTES : HEADER_HEAD_BYTES + length]
-    if magic != MAGIC or len(body) < length or google_crc32c.value(body) != crc:
+    # The checksum of nothing is 0, so zeros in place of length and checksum would pass for a header.
+    if magic != MAGIC or not length or len(body) < length or google_crc32c.value(body) != crc:
         raise Damage(0, "the segment header is damaged")
     if version != FORMAT_VERSION:
         raise WrongDataDir(f"{name} has log format {version}; this release reads format {FORMAT_VERSION}")
