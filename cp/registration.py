@@ -15,7 +15,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -40,6 +40,7 @@ RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 5.0
 KNOWN_WAIT_S = 5.0  # for a Dataplane written by another replica a moment ago
 RESOURCE_BYTES_MAX = 1 << 20
+METADATA_BYTES_MAX = 8 << 10  # of a node in its insight; Kuma's data-plane runner tells about 1 KiB
 
 # proxy type -> (kind of the proxy, kind of its insight)
 _KINDS = {
@@ -51,7 +52,8 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Who a stream is for. `document`: the resource that it brought, if any."""
+    """Who a stream is for. `document`: the resource that it brought, if any; `metadata`: what it
+    told of itself beyond that, as its insight records it."""
 
     kind: str
     insight_kind: str
@@ -59,6 +61,7 @@ class Proxy:
     name: str
     document: Mapping[str, Any] | None
     version: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -92,7 +95,21 @@ def proxy_of(node: NodeInfo) -> Proxy:
         if not isinstance(document, dict):
             raise Refused("INVALID_ARGUMENT", "dataplane.resource must be a JSON object")
     version = node.metadata.get("version")
-    return Proxy(kind, insight_kind, mesh, name, document, version if isinstance(version, dict) else {})
+    known = version if isinstance(version, dict) else {}
+    return Proxy(kind, insight_kind, mesh, name, document, known, _recorded(node.metadata))
+
+
+# What of a node is recorded elsewhere: the resource as such, the version with each subscription.
+_RECORDED_ELSEWHERE = ("dataplane.resource", "version")
+
+
+def _recorded(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a node goes into its insight, so that any replica can tell the proxy's configuration.
+
+    Nothing, when it is larger than what a proxy needs to say: insights are written at each connection.
+    """
+    recorded = {key: value for key, value in metadata.items() if key not in _RECORDED_ELSEWHERE}
+    return recorded if len(orjson.dumps(recorded)) <= METADATA_BYTES_MAX else {}
 
 
 class Registrar:
@@ -273,9 +290,10 @@ class Registrar:
         self, proxy: Proxy, stored: Resource | None, subscriptions: Sequence[Mapping[str, Any]], cause: str
     ) -> bool:
         key = proxy.insight_key
-        document = to_document(stored) if stored else {"type": key.kind, "name": key.name}
+        document: dict[str, Any] = to_document(stored) if stored else {"type": key.kind, "name": key.name}
         if key.mesh:
             document["mesh"] = key.mesh
+        document["metadata"] = dict(proxy.metadata)
         resource = decode({**document, "subscriptions": list(subscriptions)})
         unchanged: Guard = VersionIs(key, stored.version) if stored else Absent(key)
         txn = Txn(

@@ -126,6 +126,25 @@ async def test_a_proxy_is_registered_with_a_subscription(bench: Bench) -> None:
     assert "disconnectTime" not in bench.subscriptions()[0]
 
 
+async def test_what_a_node_tells_is_recorded_but_for_its_resource(bench: Bench) -> None:
+    told = {"features": ["feature-reuse-port"], "dataplane.admin.port": 9901.0}
+    who = node()
+    await join(bench.registrars[0], NodeInfo(id=who.id, metadata={**who.metadata, **told}))
+    await bench.until(lambda: len(bench.subscriptions()) == 1)
+    insight = bench.lives[1].view.get("DataplaneInsight", "default", "web")
+    assert insight is not None
+    assert to_document(insight)["metadata"] == told
+
+
+async def test_a_node_that_tells_too_much_is_served_but_not_recorded(bench: Bench) -> None:
+    who = node()
+    await join(bench.registrars[0], NodeInfo(id=who.id, metadata={**who.metadata, "more": "x" * (8 << 10)}))
+    await bench.until(lambda: len(bench.subscriptions()) == 1)
+    insight = bench.lives[1].view.get("DataplaneInsight", "default", "web")
+    assert insight is not None
+    assert not to_document(insight).get("metadata")
+
+
 async def test_a_proxy_that_leaves_is_taken_away(bench: Bench) -> None:
     handle = await join(bench.registrars[0], node())
     await bench.until(lambda: len(bench.subscriptions()) == 1)
