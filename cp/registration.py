@@ -107,8 +107,13 @@ def _recorded(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What of a node goes into its insight, so that any replica can tell the proxy's configuration.
 
     Nothing, when it is larger than what a proxy needs to say: insights are written at each connection.
+    A token is nobody else's to read, wherever a runner may put it.
     """
-    recorded = {key: value for key, value in metadata.items() if key not in _RECORDED_ELSEWHERE}
+    recorded = {
+        key: value
+        for key, value in metadata.items()
+        if key not in _RECORDED_ELSEWHERE and "token" not in key.lower()
+    }
     return recorded if len(orjson.dumps(recorded)) <= METADATA_BYTES_MAX else {}
 
 
@@ -293,7 +298,9 @@ class Registrar:
         document: dict[str, Any] = to_document(stored) if stored else {"type": key.kind, "name": key.name}
         if key.mesh:
             document["mesh"] = key.mesh
-        document["metadata"] = dict(proxy.metadata)
+        document.pop("metadata", None)
+        if proxy.metadata:
+            document["metadata"] = dict(proxy.metadata)
         resource = decode({**document, "subscriptions": list(subscriptions)})
         unchanged: Guard = VersionIs(key, stored.version) if stored else Absent(key)
         txn = Txn(

@@ -126,10 +126,12 @@ async def test_a_proxy_is_registered_with_a_subscription(bench: Bench) -> None:
     assert "disconnectTime" not in bench.subscriptions()[0]
 
 
-async def test_what_a_node_tells_is_recorded_but_for_its_resource(bench: Bench) -> None:
+async def test_what_a_node_tells_is_recorded_but_for_its_resource_and_token(bench: Bench) -> None:
     told = {"features": ["feature-reuse-port"], "dataplane.admin.port": 9901.0}
     who = node()
-    await join(bench.registrars[0], NodeInfo(id=who.id, metadata={**who.metadata, **told}))
+    await join(
+        bench.registrars[0], NodeInfo(id=who.id, metadata={**who.metadata, **told, "dataplane.token": "t"})
+    )
     await bench.until(lambda: len(bench.subscriptions()) == 1)
     insight = bench.lives[1].view.get("DataplaneInsight", "default", "web")
     assert insight is not None
