@@ -19,6 +19,7 @@ from xds.config import admin, confs, dynamic, inbound, telemetry, tls, transpare
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
 from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
+from xds.config.direct import direct_items
 from xds.config.facts import (
     Client,
     DataplaneFacts,
@@ -32,7 +33,8 @@ from xds.config.facts import (
 )
 from xds.config.identity import Identity
 from xds.config.outbound import Source
-from xds.config.policies import PASSTHROUGH_KINDS, meshtls
+from xds.config.patched import patch_of, patched_group, patched_items
+from xds.config.policies import PASSTHROUGH_KINDS, meshtls, passthrough
 from xds.config.spiffe import Spiffe, spiffe_of, spiffe_security, trust_bundle, trusts
 from xds.config.zoneproxy import zone_proxy_items
 from xds.engine import Context, Query, derivation
@@ -67,7 +69,9 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     proxy = confs.single_confs(ctx, mesh, matched.to)
     items = [
         *_inbounds(ctx, facts, client, security, matched, proxy),
-        *_transparent(ctx, facts, settings, client, matched, _permissive(ctx, facts, security, matched)),
+        *_transparent(
+            ctx, facts, settings, client, matched, proxy, _permissive(ctx, facts, security, matched)
+        ),
         *_admin(facts, client),
         *_telemetry(ctx, facts, client, matched, proxy),
         *_zone_proxy(ctx, facts, client, security, matched, proxy),
@@ -76,6 +80,9 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         items.append(Item(SECRET, naming.TRUST_BUNDLE_SECRET, trust_bundle.query(mesh)))
     profile = _profile(ctx, facts, client, security, matched, proxy)
     groups = tuple(_outbounds(ctx, facts, client, profile))
+    if patch := patch_of(proxy):
+        items = list(patched_items(items, patch))
+        groups = tuple(patched_group.query(group, patch) for group in groups)
     return Plan(tuple(items), groups, _identity(facts, security, spiffe))
 
 
@@ -210,6 +217,8 @@ def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Pro
     proxying = facts.transparent
     if proxying is None:
         return
+    if proxying.direct_access:
+        yield direct_items.query(facts.mesh, facts.name, proxying.direct_access, profile.security)
     ipv6 = proxying.ipv6
     if proxying.reachable is None:
         yield all_destinations.query(profile, ipv6)
@@ -257,6 +266,7 @@ def _transparent(
     settings: MeshFacts,
     client: Client,
     matched: Matched,
+    proxy: KindConfs,
     permissive: bool,
 ) -> Iterator[Item]:
     proxying = facts.transparent
@@ -264,15 +274,17 @@ def _transparent(
         return
     strict = client.strict_inbound_ports and not permissive
     ports = tuple(sorted({found.port for found in facts.inbounds})) if strict else None
+    matches = passthrough.matches_of(proxy)
     of_mesh = confs.only(confs.mesh_confs(ctx, facts.mesh, matched.to), PASSTHROUGH_KINDS)
     for ip_version in (4, 6) if proxying.ipv6 else (4,):
-        if settings.passthrough:
+        if matches is not None or settings.passthrough:
             value = transparent.Passthrough(
                 "outbound",
                 ip_version,
                 proxying.outbound_port,
                 client.unified,
                 client.reuse_port,
+                matches=matches,
                 confs=of_mesh,
                 source=source_of(facts, client) if of_mesh else None,
             )
@@ -299,6 +311,12 @@ def _permissive(ctx: Context, facts: DataplaneFacts, security: tls.Security | No
 
 
 def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:
+    if value.matches is not None:
+        for cluster in dict.fromkeys(match.cluster for match in value.matches):
+            query = transparent.matched_cluster.query(cluster)
+            yield Item(CLUSTER, cluster, query)
+        if not value.matches:
+            return
     yield Item(LISTENER, value.name, transparent.passthrough_listener.query(value))
     query = transparent.passthrough_cluster.query(value.direction, value.ip_version, value.unified)
     yield Item(CLUSTER, value.name, query)

@@ -246,12 +246,11 @@ class Source:
         """A resource changed: put it where it is held."""
         holders = self._held.get(query)
         resource = self._value(query) if holders else None
-        if not isinstance(resource, Encoded):
+        if query in self.failures:
             return
         for layer, name in list(holders or ()):
             change = Change()
-            if layer.put(name, resource):
-                change.upserts[name] = resource
+            self._put(layer, name, resource, change)
             self._announce(layer, change)
 
     def _set_items(self, layer: Layer, items: Iterable[Any]) -> None:
@@ -261,13 +260,21 @@ class Source:
         for name, query in came.items():
             self._hold(layer, name, query)
             resource = self._value(query)
-            if resource is not None and layer.put(name, resource):
-                change.upserts[name] = resource
+            if query not in self.failures:
+                self._put(layer, name, resource, change)
         for name, query in went.items():
             self._release(layer, name, query)
             if name not in layer.queries and layer.drop(name):
                 change.removed[name] = None
         self._announce(layer, change)
+
+    def _put(self, layer: Layer, name: tuple[str, str], resource: Encoded | None, change: Change) -> None:
+        """Note what a name stands for now; a result of None means that there is no such resource."""
+        if resource is None:
+            if layer.drop(name):
+                change.removed[name] = None
+        elif layer.put(name, resource):
+            change.upserts[name] = resource
 
     def _hold(self, layer: Layer, name: tuple[str, str], query: Query) -> None:
         holders = self._held.get(query)

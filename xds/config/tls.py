@@ -105,6 +105,14 @@ def upstream_socket(tls: UpstreamTls) -> Draft:
     return named(SOCKET, TLS + "UpstreamTlsContext", {"common_tls_context": context, "sni": tls.sni})
 
 
+def member_socket(security: Security) -> Draft:
+    """The transport socket of a cluster that may lead to any member of the mesh."""
+    prefixes = [{"prefix": prefix} for prefix in security.trust_prefixes]
+    context = _common(security.identity_secret, security.ca_secret, prefixes)
+    context["alpn_protocols"] = [ALPN_MESH]
+    return named(SOCKET, TLS + "UpstreamTlsContext", {"common_tls_context": context})
+
+
 def downstream_socket(security: Security) -> Draft:
     """The transport socket of an inbound filter chain: only members of the mesh get in."""
     context = _common(

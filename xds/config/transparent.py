@@ -13,6 +13,7 @@ from xds.config import cluster, hcm, policies
 from xds.config.confs import KindConfs
 from xds.config.draft import Draft, serialized, wrapped
 from xds.config.outbound import Source
+from xds.config.policies.passthrough import Match
 from xds.encode import encode
 from xds.engine import Context, derivation
 from xds.types import CLUSTER, LISTENER, Encoded
@@ -24,8 +25,8 @@ ANY_ADDRESS = {4: "0.0.0.0", 6: "::"}
 class Passthrough:
     """Everything that one passthrough listener depends on.
 
-    ports: inbound only: the ports that unclaimed traffic may reach; None for all. direct: outbound
-    only: addresses of proxies that are reached one by one. open: unknown destinations are reached.
+    ports: inbound only: the ports that unclaimed traffic may reach; None for all. matches: outbound
+    only: the places outside that may be reached; None for all.
     """
 
     direction: str
@@ -34,8 +35,7 @@ class Passthrough:
     unified: bool
     reuse_port: bool
     ports: tuple[int, ...] | None = None
-    direct: tuple[tuple[str, int], ...] = ()
-    open: bool = True
+    matches: tuple[Match, ...] | None = None
     confs: KindConfs = ()
     source: Source | None = None
 
@@ -79,6 +79,13 @@ def passthrough_cluster(ctx: Context, direction: str, ip_version: int, unified: 
     """The cluster of what goes where it was going."""
     name = naming.passthrough_name(direction, ip_version, unified=unified)
     draft = cluster.passthrough(name, inbound_ip_version=ip_version if direction == "inbound" else 0)
+    return encode(CLUSTER, name, serialized(cluster.CLUSTER, draft))
+
+
+@derivation
+def matched_cluster(ctx: Context, name: str) -> Encoded:
+    """The cluster of allowed places outside."""
+    draft = cluster.passthrough(name)
     return encode(CLUSTER, name, serialized(cluster.CLUSTER, draft))
 
 

@@ -26,6 +26,7 @@ from xds.config.policies import (
     healthcheck,
     loadbalancing,
     meshtls,
+    passthrough,
     permission,
     ratelimit,
     retry,
@@ -115,9 +116,10 @@ def edit_zone_chain(draft: Draft, chain: Chain, listener: ZoneListener) -> None:
     permission.edit_zone_chain(draft, chain, listener)
 
 
-def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
+def edit_passthrough(draft: Draft, value: Passthrough) -> None:
     """Apply what policies say of the mesh as a whole to redirected traffic."""
-    accesslog.edit_passthrough(draft, passthrough)
+    passthrough.edit_passthrough(draft, value)
+    accesslog.edit_passthrough(draft, value)
 
 
 def permissive(inbound: Inbound) -> bool:
