@@ -31,6 +31,7 @@ from cp.streams import Connections
 from cp.tls import api_context
 from cp.verifier import verifier
 from raftstore.port import Store
+from xds.config.identity import IdentityProvider
 from xds.config.source import Source
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,15 @@ BACKLOG = 1024  # connections waiting to be accepted: a reconnect of all clients
 class Worker:
     """Serves one view. `start` returns when everything answers; `stop` ends it in good order."""
 
-    def __init__(self, config: Config, store: Store, *, number: int = 0, shared_ports: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        *,
+        number: int = 0,
+        shared_ports: bool = False,
+        identities: IdentityProvider | None = None,
+    ) -> None:
         self.config = config
         self.store = store
         self.number = number
@@ -61,6 +70,7 @@ class Worker:
         )
         self.ports: dict[str, int] = {}
         self._shared_ports = shared_ports
+        self._identities = identities
         self._stops: list[Callable[[], Awaitable[object]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,7 +134,9 @@ class Worker:
 
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
-        source = Source(self.live.view, later=asyncio.get_running_loop().call_soon)
+        source = Source(
+            self.live.view, identities=self._identities, later=asyncio.get_running_loop().call_soon
+        )
         unsubscribe = self.live.subscribe(lambda view, changes, _: source.advance(view, changes))
         proxies = Proxies(
             self.config,
