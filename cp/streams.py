@@ -9,22 +9,32 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from mesh.codec import rfc3339
-from xds.effects import Effect, Send
+from xds.effects import Acked, Effect, Send
 from xds.stream import Stream
+
+
+def precise(seconds: float) -> str:
+    """RFC 3339 with microseconds, since this one is for measuring; "" for never."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds") if seconds else ""
 
 
 @dataclass(slots=True)
 class Connection:
-    """One stream. since_ms: Unix milliseconds. resources_sent, removed: over its whole life."""
+    """One stream. since_ms: Unix milliseconds. resources_sent, removed: over its whole life.
+
+    acknowledged_s: Unix seconds of the last ACK, 0 before the first.
+    """
 
     stream: Stream
     since_ms: int
     resources_sent: int = 0
     removed: int = 0
     responses: int = 0
+    acknowledged_s: float = 0.0
 
     def document(self) -> dict[str, Any]:
         status, node = self.stream.status, self.stream.node
@@ -42,6 +52,7 @@ class Connection:
             "resourcesRemoved": self.removed,
             "responsesSent": self.responses,
             "responsesAcknowledged": status.acked,
+            "lastAcknowledged": precise(self.acknowledged_s),
             "responsesRejected": status.rejected,
             "rejections": rejections,
         }
@@ -68,6 +79,8 @@ class Connections:
             connection.responses += 1
             connection.resources_sent += len(effect.names)
             connection.removed += len(effect.removed)
+        elif connection is not None and isinstance(effect, Acked):
+            connection.acknowledged_s = time.time()
 
     def stream_closed(self, stream: Stream) -> None:
         self._open.pop(stream.id, None)
