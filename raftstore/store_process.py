@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 HAND_OVER_S = 2.0
 FREEZE_S = 5.0
+SWITCH_S = 0.0005
 
 
 class Exit(IntEnum):
@@ -79,6 +80,9 @@ async def run_store(config: StoreConfig, stop: asyncio.Event | None = None) -> N
         if service is not None:
             await service.start()
         tame_collector(loop)
+        # The log's thread comes back from a sync and wants the interpreter: at Python's 5 ms, a
+        # busy loop would make each commit wait for longer than the sync took.
+        sys.setswitchinterval(SWITCH_S)
         log.info("%s runs in cluster %s", config.node_id, replica.cluster_id)
         stopped: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         ends: set[asyncio.Future[Any]] = {stopped, replica.failed}
