@@ -7,21 +7,13 @@ from dataclasses import dataclass
 from mesh import naming
 from xds.config import cluster, hcm
 from xds.config.draft import Draft, named, serialized, wrapped
+from xds.config.facts import AdminTls
 from xds.config.tls import SOCKET, TLS
 from xds.encode import encode
 from xds.engine import Context, derivation
 from xds.types import CLUSTER, LISTENER, Encoded
 
 CONTROL_PLANE_NAME = "kuma-cp"
-
-
-@dataclass(frozen=True, slots=True)
-class AdminTls:
-    """PEM of the certificate that the admin listener shows, and of the authority it trusts."""
-
-    certificate: bytes = b""
-    key: bytes = b""
-    ca: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +26,7 @@ class Admin:
     readiness_port: int
     unified: bool
     reuse_port: bool
-    tls: AdminTls = AdminTls()
+    tls: AdminTls | None = None
 
     @property
     def listens(self) -> bool:
@@ -44,20 +36,23 @@ class Admin:
 
 @derivation
 def admin_listener(ctx: Context, admin: Admin) -> Encoded:
-    """Plain HTTP reaches `/ready`; mutual TLS with the control plane's certificate reaches all."""
+    """Plain HTTP reaches `/ready`; mutual TLS with the control plane's certificate reaches all.
+
+    Without certificates there is no second door, since Envoy would refuse the listener.
+    """
     name = naming.admin_name(unified=admin.unified)
     readiness = naming.readiness_name(unified=admin.unified)
     draft = hcm.listener(name, admin.address, admin.admin_port, "INBOUND")
     draft["enable_reuse_port"] = wrapped(admin.reuse_port)
     ready = _route("/ready", readiness)
-    draft["filter_chains"] = [
-        {"filters": [_manager(name, [ready])]},
-        {
+    draft["filter_chains"] = [{"filters": [_manager(name, [ready])]}]
+    if admin.tls is not None:
+        secured = {
             "filter_chain_match": {"transport_protocol": "tls"},
             "filters": [_manager(name, [ready, _route("/", name)])],
             "transport_socket": _socket(admin.tls),
-        },
-    ]
+        }
+        draft["filter_chains"].append(secured)
     hcm.add_tls_inspector(draft)
     return encode(LISTENER, name, serialized(hcm.LISTENER, draft))
 

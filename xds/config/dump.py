@@ -6,11 +6,12 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from mesh import naming
 from xds import proto
 from xds.config.facts import Client
 from xds.config.plan import sidecar_plan
 from xds.engine import DerivationFailed, Engine
-from xds.types import SECRET, Encoded, Snapshot
+from xds.types import LISTENER, SECRET, Encoded, Snapshot
 
 Json = dict[str, Any]
 
@@ -23,6 +24,9 @@ def render(snapshot: Snapshot) -> Json:
     for type_url in sorted(snapshot):
         resources = snapshot[type_url]
         found = {name: _rendered(type_url, resources[name]) for name in sorted(resources)}
+        if type_url == LISTENER:
+            for name in {naming.admin_name(), naming.admin_name(unified=True)} & found.keys():
+                _hide_admin(found[name])
         if type_url == SECRET:
             found = {
                 name: _hidden(value) for name, value in found.items() if not name.startswith(IDENTITY_PREFIX)
@@ -34,6 +38,18 @@ def render(snapshot: Snapshot) -> Json:
 
 def _rendered(type_url: str, resource: Encoded) -> Json:
     return proto.to_json(proto.parse(proto.msg_of_url(type_url), resource.body))
+
+
+def _hide_admin(value: Any) -> None:
+    """Empty the bytes of the certificates inside the admin listener."""
+    if isinstance(value, dict):
+        if "inlineBytes" in value:
+            value["inlineBytes"] = ""
+        for inner in value.values():
+            _hide_admin(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _hide_admin(inner)
 
 
 def _hidden(secret: Json) -> Json:

@@ -8,7 +8,7 @@ wave of derivations stops here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mesh.naming import kri_of
@@ -38,6 +38,15 @@ def protocol_of(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminTls:
+    """PEM of the certificate that the admin listener of a proxy shows, and of the authority it trusts."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    ca: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """What the node of a proxy says of itself that its configuration depends on.
 
@@ -55,6 +64,7 @@ class Client:
     system_ca_path: str = ""
     ipv6: bool = True
     zone: str = ""
+    admin_tls: AdminTls | None = None
     shadow: bool = False
 
     @property

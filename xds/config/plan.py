@@ -333,6 +333,7 @@ def _admin(facts: DataplaneFacts, client: Client) -> Iterator[Item]:
         readiness_port=client.readiness_port,
         unified=client.unified,
         reuse_port=client.reuse_port,
+        tls=client.admin_tls,
     )
     name = naming.admin_name(unified=client.unified)
     yield Item(CLUSTER, name, admin.admin_cluster.query(client.admin_address, port, client.unified))

@@ -21,7 +21,7 @@ from typing import Any
 from mesh.reader import Reader
 from xds.config.client import client_of
 from xds.config.dump import derived, render
-from xds.config.facts import Client
+from xds.config.facts import AdminTls, Client
 from xds.config.holdings import Change, Layer, snapshot_of
 from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
 from xds.config.limits import SLICE, SLICE_PROXIES
@@ -88,12 +88,14 @@ class Source:
         identities: IdentityProvider | None = None,
         later: Later | None = None,
         zone: str = "",
+        admin_tls: AdminTls | None = None,
         shadow: bool = False,
     ) -> None:
         self.engine = Engine(view)
         self._identities = identities or NoIdentities()
         self._later = later
         self._zone = zone
+        self._admin_tls = admin_tls
         self._shadow = shadow
         self._proxies: dict[Query, Proxy] = {}
         self._groups: dict[Query, Layer] = {}
@@ -112,7 +114,9 @@ class Source:
     def connect(self, node: NodeInfo, on_change: OnChange) -> Stream:
         """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known."""
         mesh, _, name = node.id.partition(".")
-        query = sidecar_plan.query(mesh, name, client_of(node, zone=self._zone, shadow=self._shadow))
+        client = client_of(node, zone=self._zone, shadow=self._shadow)
+        client = replace(client, admin_tls=self._admin_tls)
+        query = sidecar_plan.query(mesh, name, client)
         proxy = self._proxies.get(query)
         if proxy is None:
             proxy = self._proxies[query] = Proxy(query)
@@ -153,7 +157,7 @@ class Source:
         shadow: what it would have with shadow policies. Raises DerivationFailed.
         """
         proxies = list(self._by_dataplane.get(("Dataplane", mesh, name), ()))
-        client = proxies[0].query.args[2] if proxies else Client(zone=self._zone)
+        client = proxies[0].query.args[2] if proxies else Client(zone=self._zone, admin_tls=self._admin_tls)
         assert isinstance(client, Client)
         secrets = dict(proxies[0].secrets.resources.get(SECRET, {})) if proxies else {}
         found = derived(self.engine, mesh, name, replace(client, shadow=shadow), secrets)

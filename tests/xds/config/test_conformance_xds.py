@@ -19,6 +19,7 @@ import yaml
 
 from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh_service, node, view_of
 from xds.config.diff import diff
+from xds.config.facts import AdminTls
 from xds.config.identity import Identity, IdentityHandle, authority_secret, certificate_secret
 from xds.config.source import Source
 from xds.types import Encoded
@@ -46,6 +47,9 @@ METADATA = {
     "dataplane.admin.port": "9901",
     "dataplane.readinessReporter.port": "9902",
 }
+
+
+ADMIN_TLS = AdminTls(b"chain", b"key", b"ca")
 
 
 class FixedSecrets:
@@ -174,7 +178,7 @@ def base() -> list[dict[str, Any]]:
 
 def configs(documents: list[dict[str, Any]], name: str) -> tuple[Any, Any]:
     """What a proxy has, and what it would have with shadow policies; both normalised."""
-    source = Source(view_of(documents, ZONE), identities=FixedIdentities(), zone=ZONE)
+    source = Source(view_of(documents, ZONE), identities=FixedIdentities(), zone=ZONE, admin_tls=ADMIN_TLS)
     metadata = dict(METADATA)
     if name.endswith("no-reusable-ports"):
         metadata["features"] = [feature for feature in FEATURES if feature != "feature-reuse-port"]
