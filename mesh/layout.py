@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mesh import naming
@@ -26,8 +26,8 @@ def layout_document(reader: Reader, dataplane: Resource, zone: str) -> Json:
         "kri": naming.kri_of(dataplane),
         "labels": dict(dataplane.labels),
         "inbounds": [_inbound(dataplane, inbound) for inbound in networking.inbound],
-        "listeners": [_listener(dataplane, each) for each in networking.listeners if each.type],
-        "outbounds": _outbounds(reader, dataplane),
+        "listeners": [_listener(reader, dataplane, each) for each in networking.listeners if each.type],
+        "outbounds": _destinations(reachable(reader, dataplane)),
     }
     identifier = _spiffe_id(reader, dataplane, zone)
     return document | ({"spiffeId": identifier} if identifier else {})
@@ -42,14 +42,29 @@ def _inbound(dataplane: Resource, inbound: Any) -> Json:
     }
 
 
-def _listener(dataplane: Resource, listener: Any) -> Json:
+def _listener(reader: Reader, dataplane: Resource, listener: Any) -> Json:
     section = listener.name or str(listener.port)
+    serves = _let_in if listener.type == "ZoneIngress" else _let_out
     return {
         "kri": naming.kri_of(dataplane, section),
         "port": listener.port,
         "type": listener.type,
         "proxyResourceName": naming.contextual(_LISTENERS[listener.type], section),
+        "clusters": _destinations(serves(reader, dataplane.mesh)),
     }
+
+
+def _let_in(reader: Reader, mesh: str) -> Iterator[tuple[Resource, Any]]:
+    """What other zones reach through an ingress: the services of this zone, and those of all zones."""
+    local = (each for each in reader.list("MeshService", mesh) if each.origin != "global")
+    for service in (*local, *reader.list("MeshMultiZoneService", mesh)):
+        yield from ((service, port) for port in ports_of(service))
+
+
+def _let_out(reader: Reader, mesh: str) -> Iterator[tuple[Resource, Any]]:
+    """What is reached through an egress."""
+    for service in reader.list("MeshExternalService", mesh):
+        yield from ((service, port) for port in ports_of(service))
 
 
 def _spiffe_id(reader: Reader, dataplane: Resource, zone: str) -> str:
@@ -62,8 +77,9 @@ def _spiffe_id(reader: Reader, dataplane: Resource, zone: str) -> str:
         return ""  # a proxy that lacks what the template asks for has no identity
 
 
-def _outbounds(reader: Reader, dataplane: Resource) -> list[Json]:
-    found = {naming.kri_of(service, port.section): port for service, port in reachable(reader, dataplane)}
+def _destinations(reached: Iterable[tuple[Resource, Any]]) -> list[Json]:
+    """Ports of destinations by their KRI, which is also what Envoy calls them."""
+    found = {naming.kri_of(service, port.section): port for service, port in reached}
     return [
         {
             "kri": kri,

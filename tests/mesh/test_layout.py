@@ -62,6 +62,24 @@ def test_listeners_of_a_zone_proxy() -> None:
     assert names == ["self_zoneingress_dp_in", "self_zoneegress_dp_10002"]
 
 
+def test_an_ingress_lets_in_to_services_of_its_zone_and_an_egress_out() -> None:
+    listeners = [
+        {"type": kind, "address": "10.0.0.1", "port": 10001} for kind in ("ZoneIngress", "ZoneEgress")
+    ]
+    own, copied = service("web", **{"kuma.io/origin": "zone"}), service("db", **{"kuma.io/origin": "global"})
+    selector = {"meshService": {"matchLabels": {"app": "web"}}}
+    multi = {
+        "type": "MeshMultiZoneService",
+        "name": "all",
+        "spec": {"selector": selector, "ports": [{"port": 1}]},
+    }
+    found = layout(dataplane(listeners=listeners), own, copied, EXTERNAL, decode(multi))["listeners"]
+    assert [[each["kri"] for each in listener["clusters"]] for listener in found] == [
+        ["kri_msvc_default___web_80", "kri_mzsvc_default___all_1"],
+        ["kri_extsvc_default___ext_443"],
+    ]
+
+
 def test_without_a_choice_all_destinations_are_reachable() -> None:
     two_ports = service("web", {"port": 80, "name": "main"}, {"port": 81, "appProtocol": "http"})
     found = layout(dataplane(), two_ports, EXTERNAL)["outbounds"]
