@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import tempfile
@@ -132,6 +133,7 @@ async def _watch(mesh: LocalMesh) -> int:
 def hints(mesh: LocalMesh) -> str:
     """What a person can try now, ready to paste."""
     first, second = mesh.replicas[0], mesh.replicas[1]
+    raftmesh = os.path.relpath(Path(sys.executable).parent / "raftmesh")
     route = mesh.directory / "route.yaml"
     route.write_text(
         "type: MeshHTTPRoute\nmesh: default\nname: backend-version\nspec:\n  targetRef: {kind: Mesh}\n  to:\n"
@@ -141,7 +143,7 @@ def hints(mesh: LocalMesh) -> str:
     )
     return (
         "\nTry, in another terminal:\n"
-        f"  raftmesh apply --cp-address {second.api} -f {route}      # all traffic to backend v2\n"
+        f"  {raftmesh} apply --cp-address {second.api} -f {route}      # all traffic to backend v2\n"
         f"  curl {first.api}/cluster                                 # who leads\n"
         f"  kill -9 {first.process.pid}                              # traffic goes on; it is started again\n"
         f"  curl {mesh.url}                                          # a request through both proxies\n"
