@@ -1,7 +1,12 @@
-"""`/mesh-insights` and `/global-insight`: counts, computed from the view at the moment of the question."""
+"""`/mesh-insights` and `/global-insight`: counts, computed from the view at the moment of the question.
+
+They walk over all proxies of a mesh (30 ms for a thousand), so they are computed in a thread: the view is
+a value, and the loop goes on serving.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from aiohttp import web
@@ -25,7 +30,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         view = await view_for(request, context)
         offset, size = page_of(request.query)
         names = {each.name for kind in ("Mesh", "MeshInsight") for each in view.list(kind)}
-        found = [mesh_insight(view, name) for name in sorted(names)]
+        found = await asyncio.to_thread(lambda: [mesh_insight(view, name) for name in sorted(names)])
         keep = filters_of(request, KINDS["MeshInsight"])
         kept = [insight for insight in found if all(accept(insight) for accept in keep)]
         return json_answer(
@@ -41,11 +46,12 @@ def routes(context: Context) -> list[web.RouteDef]:
         name = request.match_info["name"]
         if view.get("Mesh", "", name) is None and view.get("MeshInsight", "", name) is None:
             raise not_found("Could not retrieve a resource")
-        return json_answer(to_document(mesh_insight(view, name)))
+        return json_answer(to_document(await asyncio.to_thread(mesh_insight, view, name)))
 
     async def everything(request: web.Request) -> web.Response:
         view = await view_for(request, context)
-        return json_answer(global_insight(view, rfc3339(time.time_ns() // 1_000_000)))
+        now = rfc3339(time.time_ns() // 1_000_000)
+        return json_answer(await asyncio.to_thread(global_insight, view, now))
 
     return [
         web.get(PATH, page),

@@ -5,6 +5,7 @@ Also the services of a mesh, flattened from its ServiceInsight, which is one obj
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -109,12 +110,17 @@ class _Overviews:
 
     async def service(self, request: web.Request) -> web.Response:
         """One service; what has no proxies is a service without any, not an error."""
-        insight = service_insight(await self._view(request), request.match_info["mesh"])
+        insight = await self._insight(request)
         name = request.match_info["service"]
         return json_answer(service_of(insight, name, (insight.spec.services or {}).get(name)))
 
     async def _services(self, request: web.Request) -> Any:
-        return list(services_of(service_insight(await self._view(request), request.match_info["mesh"])))
+        return list(services_of(await self._insight(request)))
+
+    async def _insight(self, request: web.Request) -> Resource:
+        """The services of the mesh; in a thread, as it walks over all its proxies."""
+        view = await self._view(request)
+        return await asyncio.to_thread(service_insight, view, request.match_info["mesh"])
 
     async def _view(self, request: web.Request) -> View:
         view = await view_for(request, self._context)
