@@ -17,7 +17,7 @@ from cp.api.answers import json_answer
 from cp.api.consistency import view_for
 from cp.api.context import Context
 from cp.api.kinds import expect_kind
-from cp.api.lists import filters_of, page_of
+from cp.api.lists import filters_of, next_page, page_of
 from cp.problems import Problem, bad_parameter, bad_request, not_found, not_valid
 from mesh.hostnames import SELECTORS, hostnames
 from mesh.layout import layout_document
@@ -107,12 +107,12 @@ class _Inspect:
             raise Problem(404, "Not Found", f"{kind.name} is no policy and applies to no proxy")
         view = await self._view(request)
         resource = _need(view, kind.name, request, f"Could not retrieve {kind.name}")
-        return _page(request, find(view, resource))
+        return self._page(request, find(view, resource))
 
     async def service_dataplanes(self, request: web.Request) -> web.Response:
         view = await self._view(request)
         service = _need(view, "MeshService", request, "Could not retrieve MeshService")
-        return _page(request, dataplanes_of(view, service))
+        return self._page(request, dataplanes_of(view, service))
 
     async def gateway_dataplanes(self, request: web.Request) -> web.Response:
         """Kuma's older form: the keys of the proxies, no pages."""
@@ -135,6 +135,16 @@ class _Inspect:
             raise Problem(500, "could not generate hostname", str(error)) from error
         items = [{"hostname": one.hostname, "zones": [{"name": zone} for zone in one.zones]} for one in found]
         return json_answer({"items": items, "total": len(items)})
+
+    def _page(self, request: web.Request, dataplanes: Sequence[Resource]) -> web.Response:
+        """One page of Dataplanes, narrowed as a list of them is; `next` only when there is more."""
+        offset, size = page_of(request.query)
+        keep = filters_of(request, KINDS["Dataplane"])
+        found = [each for each in dataplanes if all(accept(each) for accept in keep)]
+        items = [documents.meta_json(item_of(each).meta) for each in found[offset : offset + size]]
+        following = next_page(request, self._context, offset + size, len(found))
+        more = {"next": following} if following else {}
+        return json_answer({"items": items, "total": len(found)} | more)
 
     # --- what all need --------------------------------------------------------------------
 
@@ -183,12 +193,3 @@ def _affected(kind: Kind) -> Callable[[View, Resource], Sequence[Resource]] | No
     if kind.is_policy:
         return documents.selected_dataplanes
     return dataplanes_of if kind.name == "MeshService" else None
-
-
-def _page(request: web.Request, dataplanes: Sequence[Resource]) -> web.Response:
-    """One page of Dataplanes, narrowed as a list of them is."""
-    offset, size = page_of(request.query)
-    keep = filters_of(request, KINDS["Dataplane"])
-    found = [each for each in dataplanes if all(accept(each) for accept in keep)]
-    items = [documents.meta_json(item_of(each).meta) for each in found[offset : offset + size]]
-    return json_answer({"items": items, "total": len(found)})

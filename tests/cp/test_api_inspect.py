@@ -57,6 +57,9 @@ async def test_affected_proxies_in_pages(api: Api) -> None:
     path = f"{BASE}/meshtimeouts/slow/_resources/dataplanes"
     everything = (await api.get(path)).json
     assert [item["name"] for item in everything["items"]] == ["db-1", "web-1"]
+    assert "next" not in everything
+    first = (await api.get(f"{path}?size=1")).json
+    assert first["next"].endswith("offset=1&size=1")
     page = (await api.get(f"{path}?size=1&offset=1")).json
     assert (page["total"], [item["name"] for item in page["items"]]) == (2, ["web-1"])
     assert (await api.get(f"{path}?name=db")).json["total"] == 1
