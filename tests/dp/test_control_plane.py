@@ -55,30 +55,33 @@ def options(certificate: Certificate, *addresses: str, timeout_s: float = 10.0) 
     )
 
 
-async def answer(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body)
+def answering(body: bytes, *statuses: int) -> Handler:
+    """A handler that answers with each status in turn, and with the last one from then on."""
+    left = list(statuses)
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=left.pop(0) if len(left) > 1 else left[0], body=body)
+
+    return handler
 
 
 async def test_the_first_control_plane_that_answers_wins(certificate: Certificate) -> None:
     async with AsyncExitStack() as stack:
         dead = "https://localhost:1"
-        failing = await stack.enter_async_context(
-            control_plane(certificate, lambda _: answer(503, b"no quorum"))
-        )
-        good = await stack.enter_async_context(control_plane(certificate, lambda _: answer(200, b"node: {}")))
+        failing = await stack.enter_async_context(control_plane(certificate, answering(b"no quorum", 503)))
+        good = await stack.enter_async_context(control_plane(certificate, answering(b"node: {}", 200)))
         found = await fetch_bootstrap(options(certificate, dead, failing, good), "1.40.0", time.monotonic)
     assert found == b"node: {}"
 
 
 async def test_it_asks_again_until_the_proxy_is_known(certificate: Certificate) -> None:
-    statuses = iter([404, 404, 200])
-    async with control_plane(certificate, lambda _: answer(next(statuses), b"ok")) as address:
+    async with control_plane(certificate, answering(b"ok", 404, 404, 200)) as address:
         assert await fetch_bootstrap(options(certificate, address), "1.40.0", time.monotonic) == b"ok"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 422])
 async def test_a_final_refusal_ends_at_once_with_the_reason(certificate: Certificate, status: int) -> None:
-    async with control_plane(certificate, lambda _: answer(status, b"token required")) as address:
+    async with control_plane(certificate, answering(b"token required", status)) as address:
         with pytest.raises(Refused, match="token required"):
             await fetch_bootstrap(options(certificate, address), "1.40.0", time.monotonic)
 
@@ -91,13 +94,13 @@ async def test_without_any_control_plane_it_says_why_for_each(certificate: Certi
 
 async def test_a_control_plane_of_another_ca_is_not_trusted(certificate: Certificate, tmp_path: Path) -> None:
     stranger = make_certificate(tmp_path)
-    async with control_plane(stranger, lambda _: answer(200, b"evil")) as address:
+    async with control_plane(stranger, answering(b"evil", 200)) as address:
         with pytest.raises(NoControlPlane, match="certificate"):
             await fetch_bootstrap(options(certificate, address, timeout_s=0.0), "1.40.0", time.monotonic)
 
 
 async def test_an_endless_bootstrap_is_refused(certificate: Certificate) -> None:
-    async with control_plane(certificate, lambda _: answer(200, b"x" * (BOOTSTRAP_BYTES_MAX + 1))) as address:
+    async with control_plane(certificate, answering(b"x" * (BOOTSTRAP_BYTES_MAX + 1), 200)) as address:
         with pytest.raises(Refused, match="larger than"):
             await fetch_bootstrap(options(certificate, address), "1.40.0", time.monotonic)
 
