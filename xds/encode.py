@@ -122,21 +122,23 @@ class LocalityEndpoints:
     zone: str = ""
     priority: int = 0
     weight: int | None = None
+    sub_zone: str = ""
 
     @cached_property
     def frame(self) -> bytes:
         """This locality as an entry of ClusterLoadAssignment.endpoints."""
-        head = _locality_head(self.zone)
+        head = _locality_head(self.zone, self.sub_zone)
         tail = _locality_tail(self.weight, self.priority)
         body_length = len(head) + len(tail) + sum(map(len, self.endpoints))
         return b"".join((b"\x12", varint(body_length), head, *self.endpoints, tail))
 
 
 @lru_cache(maxsize=1024)
-def _locality_head(zone: str) -> bytes:
-    if not zone:
+def _locality_head(zone: str, sub_zone: str) -> bytes:
+    if not zone and not sub_zone:
         return b""
-    return serialize(msg("envoy.config.endpoint.v3.LocalityLbEndpoints")(locality={"zone": zone}))
+    locality = {"zone": zone, "sub_zone": sub_zone}
+    return serialize(msg("envoy.config.endpoint.v3.LocalityLbEndpoints")(locality=locality))
 
 
 @lru_cache(maxsize=1024)

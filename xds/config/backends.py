@@ -19,6 +19,7 @@ from xds.config import assignments, confs, tls
 from xds.config.confs import KindConfs, Names
 from xds.config.external import External, egress_ids, external_cluster
 from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
+from xds.config.localities import Place
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
 from xds.engine import Context, Query, derivation
@@ -39,7 +40,8 @@ class Profile:
 
     matched: policies that select it. proxy: confs of the client as a whole that listeners carry.
     source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
-    told_tags: tags that requests carry.
+    told_tags: tags that requests carry. tags: of the client, only set when some policy balances by
+    them. zone_first: endpoints of the own zone come first even without a policy.
     """
 
     mesh: str
@@ -53,6 +55,8 @@ class Profile:
     source: Source | None = None
     tls_conf: KindConfs = ()
     told_tags: Pairs = ()
+    tags: Pairs = ()
+    zone_first: bool = False
     ipv6: bool = True
     system_ca: str = ""
 
@@ -151,7 +155,8 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         confs=confs.only(policies, BACKEND_KINDS),
         tls_conf=profile.tls_conf,
     )
-    query = assignments.assignment.query(backend.name, kind, profile.mesh, name, port_number, profile.zone)
+    place = place_of(profile, policies)
+    query = assignments.assignment.query(backend.name, kind, profile.mesh, name, port_number, place)
     return (
         Item(CLUSTER, backend.name, backend_cluster.query(backend)),
         Item(ENDPOINT, backend.name, query),
@@ -199,8 +204,24 @@ def service_backend_items(ctx: Context, profile: Profile, name: str, tags: Pairs
     )
     return (
         Item(CLUSTER, name, backend_cluster.query(backend)),
-        Item(ENDPOINT, name, assignments.service_assignment.query(name, profile.mesh, tags)),
+        Item(
+            ENDPOINT,
+            name,
+            assignments.service_assignment.query(name, profile.mesh, tags, place_of(profile, policies)),
+        ),
     )
+
+
+def place_of(profile: Profile, policies: KindConfs) -> Place:
+    """Where the client is, as far as the endpoints of a destination depend on it."""
+    conf = confs.raw_conf("MeshLoadBalancingStrategy", policies)
+    awareness = (conf or {}).get("localityAwareness")
+    if awareness is None:
+        return Place(profile.zone, zone_first=profile.zone_first)
+    near = (awareness.get("localZone") or {}).get("affinityTags") or ()
+    wanted = {tag["key"] for tag in near}
+    tags = tuple(pair for pair in profile.tags if pair[0] in wanted)
+    return Place(profile.zone, confs.text_of(awareness), profile.zone_first, tags)
 
 
 @derivation

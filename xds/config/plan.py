@@ -78,7 +78,7 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     ]
     if spiffe is not None:
         items.append(Item(SECRET, naming.TRUST_BUNDLE_SECRET, trust_bundle.query(mesh)))
-    profile = _profile(ctx, facts, client, security, matched, proxy)
+    profile = _profile(ctx, settings, facts, client, security, matched, proxy)
     groups = tuple(_outbounds(ctx, facts, client, profile))
     if patch := patch_of(proxy):
         items = list(patched_items(items, patch))
@@ -116,6 +116,7 @@ def _zone_proxy(
 
 def _profile(
     ctx: Context,
+    settings: MeshFacts,
     facts: DataplaneFacts,
     client: Client,
     security: tls.Security | None,
@@ -132,6 +133,8 @@ def _profile(
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source_of(facts, client) if logs(matched) else None,
+        tags=facts.tags if "MeshLoadBalancingStrategy" in dict(matched.to) else (),
+        zone_first=settings.locality_aware,
         ipv6=client.ipv6,
         system_ca=client.system_ca_path,
         tls_conf=confs.only(_first_inbound_confs(ctx, facts, matched), ("MeshTLS",)),

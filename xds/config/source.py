@@ -326,7 +326,8 @@ class Source:
         if plan is None or plan is proxy.plan:
             return
         proxy.plan = plan
-        before = {name for layer in proxy.groups.values() for name in layer.queries}
+        regrouped = list(proxy.groups) != list(plan.groups)
+        before = {name for layer in proxy.groups.values() for name in layer.queries} if regrouped else set()
         self._set_items(proxy.own, plan.items)
         for query in plan.groups:
             if query not in proxy.groups:
@@ -335,8 +336,13 @@ class Source:
             self._leave_group(proxy, query)
         proxy.groups = {query: proxy.groups[query] for query in plan.groups}
         self._set_identity(proxy, plan.identity)
-        proxy.restack()
-        self._tell_groups(proxy, before)
+        first = proxy.snapshot is None
+        if regrouped or first:
+            proxy.restack()
+        if first:
+            self._told.setdefault(proxy, [])
+        elif regrouped:
+            self._tell_groups(proxy, before)
 
     def _tell_groups(self, proxy: Proxy, before: set[tuple[str, str]]) -> None:
         """Other groups mean that any name of the old and the new ones may have changed."""

@@ -27,6 +27,7 @@ from xds.config.facts import (
     destinations,
     is_http,
 )
+from xds.config.localities import Place
 from xds.config.outbound import Source
 from xds.encode import encode
 from xds.engine import Context, derivation
@@ -164,7 +165,7 @@ def _ingress(ctx: Context, facts: DataplaneFacts) -> tuple[list[Chain], list[Ite
             continue
         chains.append(Chain(tls.sni_of(None, target, port), name))
         query = assignments.assignment.query(
-            name, target.kind, target.mesh, target.name, port.number, facts.zone
+            name, target.kind, target.mesh, target.name, port.number, Place(facts.zone)
         )
         items += [Item(CLUSTER, name, passed_cluster.query(name)), Item(ENDPOINT, name, query)]
     return chains, items

@@ -1,6 +1,6 @@
 """MeshLoadBalancingStrategy: the algorithm on clusters, and what is hashed on routes.
 
-Preferences by place (zones, affinity tags) are part of the assignment: xds/config/localities.py.
+Preferences by place (zones, affinity tags) are part of the assignment: localities.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ _HASH_FUNCTIONS = {"XXHash": "XX_HASH", "MurmurHash2": "MURMUR_HASH_2"}
 def edit_backend(draft: Draft, backend: Backend | External) -> None:
     """The algorithm of a destination."""
     conf = conf_of(KIND, backend.confs)
-    if conf is None or conf.load_balancer is None:
+    if conf is None:
+        return
+    awareness = conf.locality_awareness
+    local = awareness.local_zone if awareness is not None and not awareness.disabled else None
+    if local is not None and local.affinity_tags:
+        draft.setdefault("common_lb_config", {})["locality_weighted_lb_config"] = {}
+    if conf.load_balancer is None:
         return
     balancer = conf.load_balancer
     match balancer.type:

@@ -1,0 +1,148 @@
+"""Where endpoints are, seen from a client: near ones first, by MeshLoadBalancingStrategy.
+
+Inside the zone, endpoints that share a tag with the client (the same node, the same rack) get most of
+the traffic, by weight. Other zones come later, in the order of the failover rules: rule *i* has
+priority *i* + 1, and a zone that no rule names gets nothing. Envoy moves on when too few endpoints of a
+priority are healthy; how few is the overprovisioning factor of the assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from xds.config.draft import serialized, wrapped
+from xds.config.endpoints import Endpoint
+from xds.config.facts import Pairs
+from xds.config.percent import number
+from xds.encode import LocalityEndpoints, encode_assignment
+from xds.types import Encoded
+
+ASSIGNMENT = "envoy.config.endpoint.v3.ClusterLoadAssignment"
+FAILOVER_PERCENTAGE = 50
+OTHERS_WEIGHT = 1
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client is, and how it prefers what is near.
+
+    awareness: JSON of `localityAwareness`, "" when no policy says anything. zone_first: without a
+    policy, other zones only come when the own one cannot. tags: of the client.
+    """
+
+    zone: str = ""
+    awareness: str = ""
+    zone_first: bool = False
+    tags: Pairs = ()
+
+
+def placed_assignment(cluster: str, endpoints: Iterable[Endpoint], place: Place) -> Encoded:
+    """The assignment of a cluster as a client at `place` should have it."""
+    conf: Json = msgspec.json.decode(place.awareness) if place.awareness else {}
+    aware = bool(place.awareness) and not conf.get("disabled")
+    if not aware and not place.zone_first:
+        return encode_assignment(cluster, by_zone(endpoints))
+    groups: dict[tuple[int, str, str], list[Endpoint]] = {}
+    weights: dict[str, int] = {}
+    for endpoint in endpoints:
+        priority = _priority(endpoint.zone, place.zone, conf)
+        if priority is None:
+            continue
+        sub_zone = ""
+        if priority == 0 and endpoint.zone == place.zone:
+            sub_zone, weight = _affinity(endpoint, place, conf)
+            weights[sub_zone] = weight
+        groups.setdefault((priority, endpoint.zone, sub_zone), []).append(endpoint)
+    weighted = len(weights) > 1 or any(weights)
+    localities = [
+        LocalityEndpoints(
+            tuple(endpoint.frame for endpoint in groups[key]),
+            zone=key[1],
+            sub_zone=key[2],
+            priority=key[0],
+            weight=weights.get(key[2], OTHERS_WEIGHT) if weighted else None,
+        )
+        for key in sorted(groups)
+    ]
+    return encode_assignment(cluster, localities, _policy(conf))
+
+
+def by_zone(endpoints: Iterable[Endpoint]) -> list[LocalityEndpoints]:
+    """The endpoints by zone, zones in order, none before another."""
+    zones: dict[str, list[bytes]] = {}
+    for endpoint in endpoints:
+        zones.setdefault(endpoint.zone, []).append(endpoint.frame)
+    return [LocalityEndpoints(tuple(zones[zone]), zone) for zone in sorted(zones)]
+
+
+# --- other zones ---------------------------------------------------------------------------------
+
+
+def _priority(zone: str, own: str, conf: Json) -> int | None:
+    """The priority of a zone; None when it gets no traffic."""
+    if zone == own:
+        return 0
+    rules = (conf.get("crossZone") or {}).get("failover")
+    if not rules:
+        return 1
+    applicable = [rule for rule in rules if _is_from(rule, own)]
+    for index, rule in enumerate(applicable):
+        if _leads_to(rule["to"], zone):
+            return index + 1
+    return None
+
+
+def _is_from(rule: Json, own: str) -> bool:
+    zones = (rule.get("from") or {}).get("zones")
+    return zones is None or own in zones
+
+
+def _leads_to(target: Json, zone: str) -> bool:
+    zones = target.get("zones") or ()
+    match target["type"]:
+        case "Any":
+            return True
+        case "Only":
+            return zone in zones
+        case "AnyExcept":
+            return zone not in zones
+        case _:
+            return False
+
+
+def _policy(conf: Json) -> bytes:
+    """The overprovisioning factor: Envoy fails over below 100/factor of healthy endpoints."""
+    cross = conf.get("crossZone")
+    if not cross:
+        return b""
+    threshold = number((cross.get("failoverThreshold") or {}).get("percentage", FAILOVER_PERCENTAGE))
+    factor = round(100 * 100 / threshold) if threshold > 0 else 100
+    return serialized(ASSIGNMENT, {"policy": {"overprovisioning_factor": wrapped(factor)}})
+
+
+# --- inside the zone -----------------------------------------------------------------------------
+
+
+def _affinity(endpoint: Endpoint, place: Place, conf: Json) -> tuple[str, int]:
+    """The part of the zone that an endpoint is in, and that part's weight."""
+    tags = (conf.get("localZone") or {}).get("affinityTags") or ()
+    own, theirs = dict(place.tags), dict(endpoint.tags)
+    for index, tag in enumerate(tags):
+        key = tag["key"]
+        if key in own and own[key] == theirs.get(key):
+            return f"{key}={own[key]}", _weight(tags, index)
+    return "", OTHERS_WEIGHT if tags else 0
+
+
+def _weight(tags: Sequence[Json], index: int) -> int:
+    """Nine tenths to the first tag, nine tenths of the rest to the next, …, unless weights are given."""
+    weight = tags[index].get("weight")
+    if weight is not None:
+        return int(weight)
+    return int(9 * 10 ** (len(tags) - 1 - index))
