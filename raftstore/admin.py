@@ -96,7 +96,7 @@ class Admin:
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._dial()
+        self.follow(self.membership.roster)
 
     def tick(self, now: float) -> None:
         self.membership.tick(now)

@@ -9,25 +9,48 @@ the old cluster that is still running somewhere cannot join in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from raftstore.compaction import paced
 from raftstore.datadir import DataDir
 from raftstore.errors import DiskFailed, WrongDataDir
+from raftstore.members import OWN_KIND
+from raftstore.recover import start_from
 from raftstore.snapshot import (
     Header,
     Snapshot,
     SnapshotReader,
     commit_file,
     encode,
-    save,
-    snapshot_names,
+    header_of,
 )
 from raftstore.state import State
+from raftstore.types import Scope
 from raftstore.wal.disk import RealDisk, disk_error
 
+if TYPE_CHECKING:
+    from raftstore.replica import Replica
+
 _READ_BYTES = 1 << 20
+
+
+async def stream(replica: Replica) -> AsyncIterator[bytes]:
+    """The bytes of a backup of what a running replica holds, which is at least what was acknowledged before.
+
+    The state is persistent, so writes go on meanwhile and are not in it. Raises Unavailable.
+    """
+    await replica.read_index()
+    node, state = replica.node, replica.machine.state
+    index = node.applied_index
+    term = node.term_at(index) or state.term
+    header = header_of(
+        state, term=term, voters=node.voters_at(index), cluster_id=replica.cluster_id, index=index
+    )
+    async for chunk in paced(encode(header, state)):
+        yield chunk
 
 
 def backup(path: Path | str, header: Header, state: State) -> int:
@@ -80,17 +103,29 @@ def restore(
     if node_id not in voters:
         raise WrongDataDir(f"node {node_id!r} is not among the voters {', '.join(voters)}")
     snapshot = read_backup(path)
-    if cluster_id == snapshot.header.cluster_id:
+    alone = voters == (node_id,) and cluster_id == node_id  # without TLS: nobody could join it
+    if cluster_id == snapshot.header.cluster_id and not alone:
         raise WrongDataDir(
-            f"{path} was made by cluster {cluster_id!r}: choose another cluster id for the restored one"
+            f"{path} was made by cluster {cluster_id!r}: choose another cluster id for the restored one "
+            "(with a new CA), or what is left of the old one could join in"
         )
-    header = replace(snapshot.header, cluster_id=cluster_id, voters=voters)
-    with DataDir.open(data_dir, cluster_id=cluster_id, node_id=node_id) as directory:
-        disk = RealDisk(directory.snapshot_path)
-        try:
-            if snapshot_names(disk) or any(directory.wal_path.iterdir()):
+    state = _without_members(snapshot.state)
+    header = header_of(
+        state, term=snapshot.header.term, voters=voters, cluster_id=cluster_id, index=snapshot.header.index
+    )
+    try:
+        with DataDir.open(data_dir, cluster_id=cluster_id, node_id=node_id) as directory:
+            if any(directory.snapshot_path.iterdir()) or any(directory.wal_path.iterdir()):
                 raise WrongDataDir(f"{data_dir} is not empty: restore into a new directory")
-            save(disk, header, snapshot.state)
-        finally:
-            disk.close()
+            start_from(directory, header, state, term=header.term)
+    except OSError as error:
+        raise DiskFailed(f"{data_dir}: {error.strerror or error}") from error
     return header
+
+
+def _without_members(state: State) -> State:
+    """The old cluster's replicas and join tokens are not the new one's."""
+    records = state.records
+    for record in list(state.scan(Scope(OWN_KIND))):
+        records = records.delete(record.key)
+    return replace(state, records=records)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, cast
@@ -185,6 +186,19 @@ class SocketStore:
     async def snapshot(self) -> int:
         return int(await self._ask(next(self._numbers), ("snapshot",), 300.0))
 
+    async def backup(self) -> AsyncIterator[bytes]:
+        """The bytes of a backup (raftstore/backup.py). Raises Unavailable, also when it breaks off."""
+        async with aclosing(self._one_stream(("backup",))) as values:
+            async for value in values:
+                match value:
+                    case (int(), "chunk", bytes(chunk)):
+                        yield chunk
+                    case (int(), "ok", _):
+                        return
+                    case (int(), "error", name, message, details):
+                        raise error_from_wire(name, message, details)
+        raise Unavailable(f"the store at {self.path} cannot be reached, or went away")
+
     # --- requests ---------------------------------------------------------------------------------
 
     async def _greeted(self, timeout_s: float) -> None:
@@ -290,6 +304,12 @@ class SocketStore:
 
     async def _one_feed(self, after: int | None) -> AsyncIterator[FeedItem]:
         """Items until the connection ends. Raises Compacted."""
+        async with aclosing(self._one_stream(("feed", after))) as values:
+            async for value in values:
+                yield _item(value)
+
+    async def _one_stream(self, request: tuple[Any, ...]) -> AsyncGenerator[Value]:
+        """What comes after a request on a connection of its own, until it ends."""
         inbox: asyncio.Queue[Value] = asyncio.Queue()  # None: the connection has ended
         connection: _Connection | None = None
 
@@ -304,12 +324,12 @@ class SocketStore:
             await asyncio.sleep(RECONNECT_S_MAX / 5)
             return
         connection.on_end = lambda: inbox.put_nowait(None)
-        connection.write((0, "feed", after))
+        connection.write((0, *request))
         try:
             while (value := await inbox.get()) is not None:
                 if inbox.qsize() == limits.FEED_INBOX_ITEMS // 2:
                     connection.pause(False)
-                yield _item(value)
+                yield value
         finally:
             connection.abort()
 

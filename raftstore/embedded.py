@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from raftstore.backup import stream
 from raftstore.port import Status
 from raftstore.replica import Replica
 from raftstore.settings import BadConfig, StoreConfig
@@ -51,6 +52,10 @@ class EmbeddedStore:
 
     def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
         return self.replica.feed(after)
+
+    def backup(self) -> AsyncIterator[bytes]:
+        """The bytes of a backup (raftstore/backup.py)."""
+        return stream(self.replica)
 
     async def status(self) -> Status:
         return await self.replica.status()

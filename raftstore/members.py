@@ -33,6 +33,8 @@ from raftstore.types import Key
 # Records of this kind are the store's own: they are replicated, and no feed shows them.
 OWN_KIND = "raftstore"
 ROSTER = Key(OWN_KIND, "", "members")
+# In a roster's keys (it is no node id): who is not named, however well a configuration knows him.
+EVERYBODY_ELSE = "*"
 # 9 voters and the observers of a large installation; every replica links to every other.
 MEMBERS_MAX = 64
 
@@ -159,7 +161,15 @@ def _present(roster: Roster) -> dict[str, Entry]:
 
 def _without_old_tombstones(roster: Roster, node_id: str) -> dict[str, Entry]:
     """At the limit, the marks of replicas that are gone make room."""
-    return dict(roster) if len({*roster, node_id}) <= MEMBERS_MAX else _present(roster)
+    if len({*roster, node_id}) <= MEMBERS_MAX:
+        return dict(roster)
+    return {who: line for who, line in roster.items() if who == EVERYBODY_ELSE or who in _present(roster)}
+
+
+def is_gone(roster: Roster, voters: Collection[str], node_id: str) -> bool:
+    """Removed, and without a vote any more: nobody need talk to it."""
+    line = roster.get(node_id) or roster.get(EVERYBODY_ELSE)
+    return line is not None and line.wanted is Wanted.REMOVED and node_id not in voters
 
 
 # --- what the leader does -------------------------------------------------------------------

@@ -58,9 +58,7 @@ class Membership:
         return members.unfinished(self.roster, self._voters())
 
     def is_gone(self, node_id: str) -> bool:
-        """Removed, and without a vote any more: nobody need talk to it."""
-        line = self.roster.get(node_id)
-        return line is not None and line.wanted is Wanted.REMOVED and node_id not in self._replica.node.voters
+        return members.is_gone(self.roster, self._replica.node.voters, node_id)
 
     # --- what operators ask -----------------------------------------------------------------
 

@@ -13,6 +13,10 @@ or, after (id, "feed", after or None), feed items one way, until either side clo
 
     (id, "item", item)
 
+or, after (id, "backup"), chunks of it and an end:
+
+    (id, "chunk", bytes)                      (id, "ok", "end")
+
 A reader that is slow is not queued for: the feed's list is the queue, and the socket's
 buffer is what back-pressure measures. The socket belongs to the user (0600), who could
 read the data directory as well; so there are limits, but no authentication.
@@ -30,6 +34,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from raftstore import codec, limits
+from raftstore.backup import stream
 from raftstore.errors import StoreError
 from raftstore.frames import FrameDecoder, FrameError, Value, encode
 from raftstore.port import Status
@@ -140,6 +145,8 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._do(number, self._replica.admin.transfer(to)))
             case (int(number), "add", str(node_id), str(address), bool(voter)):
                 self._spawn(self._do(number, self._replica.admin.add(node_id, address, voter)))
+            case (int(number), "backup"):
+                self._spawn(self._backup(number))
             case (int(number), "token", bool(voter), str(node_id), (int() | float()) as valid_s, str(old)):
                 self._spawn(self._do(number, self._replica.admin.token(voter, node_id, float(valid_s), old)))
             case (int(number), "join", str(request)):
@@ -173,6 +180,17 @@ class Connection(asyncio.Protocol):
                     return
                 self._send((number, "item", codec.item_to_wire(item)))
             self.close()  # the store is closing; the reader comes back to the next one
+        except StoreError as error:
+            self._answer(number, error)
+
+    async def _backup(self, number: int) -> None:
+        try:
+            async for chunk in stream(self._replica):
+                await self._writable.wait()
+                if self._wire is None:
+                    return
+                self._send((number, "chunk", chunk))
+            self._answer(number, "end")
         except StoreError as error:
             self._answer(number, error)
 

@@ -8,6 +8,7 @@
     POST   /cluster/tokens                {"role": "voter", "node": "cp-4", "replaces": "cp-2", "validFor": "1h"}
     POST   /cluster/join                  what raftstore.join.make_request makes
     POST   /cluster/snapshot
+    GET    /cluster/backup
 
 Any replica takes them; for administrators only, but for `join`, which proves itself by its
 token. A change that is accepted but takes longer (a replica still catches up) answers 202,
@@ -16,7 +17,9 @@ with what is pending.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol, cast, runtime_checkable
 
 import orjson
 from aiohttp import web
@@ -55,6 +58,13 @@ class Operable(Protocol):
     async def snapshot(self) -> int: ...
 
 
+@runtime_checkable
+class BackedUp(Protocol):
+    """A store that can be backed up (raftstore.backup.stream)."""
+
+    def backup(self) -> AsyncIterator[bytes]: ...
+
+
 def routes(context: Context) -> list[web.RouteDef]:
     cluster = _Cluster(context)
     return [
@@ -66,6 +76,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         web.post("/cluster/tokens", cluster.token),
         web.post("/cluster/join", cluster.join),
         web.post("/cluster/snapshot", cluster.snapshot),
+        web.get("/cluster/backup", cluster.backup),
     ]
 
 
@@ -114,14 +125,32 @@ class _Cluster:
     async def snapshot(self, request: web.Request) -> web.Response:
         return json_answer({"index": await self._operable(request).snapshot()})
 
+    async def backup(self, request: web.Request) -> web.StreamResponse:
+        """The whole store, secrets included, as one file. It carries checksums: a reader sees that it broke off."""
+        self._need_admin(request)
+        store = self._context.store
+        assert isinstance(store, BackedUp)
+        async with aclosing(cast(AsyncGenerator[bytes], store.backup())) as chunks:
+            first = await anext(chunks)  # what cannot even begin is answered as an error
+            response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+            await response.prepare(request)
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+        await response.write_eof()
+        return response
+
     async def _changed(self, pending: str) -> web.Response:
         body = status_body(await self._context.store.status())
         return json_answer(body | {"pending": pending} if pending else body, status=202 if pending else 200)
 
     def _operable(self, request: web.Request) -> Operable:
-        subjects = self._context.config.access.static.admin_resources
-        require(subjects, user_of(request, self._context), "change the cluster")
+        self._need_admin(request)
         return self._store()
+
+    def _need_admin(self, request: web.Request) -> None:
+        subjects = self._context.config.access.static.admin_resources
+        require(subjects, user_of(request, self._context), "operate the cluster")
 
     def _store(self) -> Operable:
         store = self._context.store

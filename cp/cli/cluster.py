@@ -23,7 +23,7 @@ from cp.cli.contexts import ControlPlane
 from cp.cli.errors import CommandError
 from cp.cli.tables import table
 from cp.duration import parse_duration
-from raftstore import join
+from raftstore import join, recover
 from raftstore.certs import save_node
 from raftstore.errors import StoreError
 
@@ -50,6 +50,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--node-id", default="", metavar="ID", help="only for a replica of this name")
     parser.add_argument("--valid-for", default="1h", help="e.g. 10m; at most 168h")
     _register_join(actions)
+    _register_recover(actions)
 
 
 def _register_join(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,6 +67,17 @@ def _register_join(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--data-dir", default="/var/lib/raftmesh", help="for the settings that are printed")
     parser.add_argument("--api-timeout", default="1m", help="for one request, e.g. 30s")
     parser.set_defaults(handler=guarded(join_cluster))
+
+
+def _register_recover(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser("recover", help="after most voters are lost for good: go on with one replica")
+    parser.add_argument("--data-dir", required=True, type=Path, help="raft.dataDir of the stopped replica")
+    parser.add_argument(
+        "--unsafe-new-cluster",
+        action="store_true",
+        help="make it the only voter; what it had not received yet is lost",
+    )
+    parser.set_defaults(handler=guarded(recover_cluster))
 
 
 def _action(
@@ -173,6 +185,30 @@ def join_cluster(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print(f"# certificate of {args.node_id} saved in {args.tls_dir}; put this into its settings and start it")
     sys.stdout.write(yaml.safe_dump(_settings(args, voters), sort_keys=False))
+    return 0
+
+
+# --- a lost quorum -----------------------------------------------------------------------------
+
+
+def recover_cluster(args: argparse.Namespace) -> int:
+    try:
+        found = recover.verify(args.data_dir)
+        log, snapshot = found.log, found.snapshots[-1].index if found.snapshots else 0
+        last = max(log.last_index, snapshot)
+        warning = (
+            f"{found.node_id} has everything up to index {last} (term {log.term}). Writes that the cluster "
+            "acknowledged after that, if any, are lost. The other replicas must never start again with the "
+            "data that they have: they would be a second cluster. Among several survivors, use the one with "
+            "the highest term, then the highest index"
+        )
+        if not args.unsafe_new_cluster:
+            raise CommandError(f"{warning}; to go on, say --unsafe-new-cluster")
+        recover.new_cluster(args.data_dir)
+    except StoreError as error:
+        raise CommandError(str(error)) from error
+    print(f"Warning: {warning}.", file=sys.stderr)
+    print(f"{args.data_dir} makes a cluster of {found.node_id} alone; start it, then add new replicas")
     return 0
 
 

@@ -16,7 +16,9 @@ from cp.logs import configure
 from cp.ports import Unusable, check_free, listeners
 from cp.process import supervise
 from cp.tls import server_files
+from raftstore.certs import check_node
 from raftstore.errors import StoreError
+from raftstore.recover import prepare_rebuild
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-c", "--config", "--config-file", type=Path, help="settings in YAML")
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="overrides log.level"
+    )
+    parser.add_argument(
+        "--recover-from-peers",
+        action="store_true",
+        help="when the data is corrupt or gone, set it aside and fetch it from the other replicas",
     )
     parser.set_defaults(handler=handle)
 
@@ -43,6 +50,8 @@ def handle(arguments: argparse.Namespace) -> int:
         configure(loaded.config.log, "cp")
         for warning in loaded.warnings:
             log.warning("%s", warning)
+        if arguments.recover_from_peers:
+            _prepare_rebuild(loaded.config)
         _run(loaded.config)
     except ConfigError as error:
         for problem in error.problems:
@@ -55,6 +64,15 @@ def handle(arguments: argparse.Namespace) -> int:
         log.exception("the control plane stopped on an error that was not foreseen")
         return os.EX_SOFTWARE
     return 0
+
+
+def _prepare_rebuild(config: Config) -> None:
+    """Here and not in the store, which may start several times: data is set aside once."""
+    raft = config.raft
+    if not raft.peers or not raft.tls_dir:
+        raise Unusable("--recover-from-peers: raft.peers and raft.tlsDir must say who the others are")
+    cluster = check_node(raft.tls_dir, raft.node_id).cluster_id
+    log.warning("%s", prepare_rebuild(raft.data_dir, cluster_id=cluster, node_id=raft.node_id))
 
 
 def _run(config: Config) -> None:

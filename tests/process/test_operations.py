@@ -18,6 +18,7 @@ from cp.up.client import Api, ApiError
 from cp.up.local import HOST, LocalMesh, Replica, free_ports
 from cp.up.processes import Process, python
 from cp.up.story import until
+from tests.process.cluster import corrupt
 from tests.process.conftest import led, ready
 from tests.process.test_cluster_api import default_mesh, path, timeout_policy
 
@@ -261,3 +262,153 @@ async def test_a_replica_that_does_not_come_is_pending_and_can_be_taken_back(
     await succeed("cluster", "remove", "cp-9", *at(first))
     assert set(await members(first)) == {"replica-1", "replica-2", "replica-3"}
     assert await ready(api, cluster.replicas) is None
+
+
+# --- disks, backups, lost quorums ----------------------------------------------------------------
+
+
+def data_dir(replica: Replica) -> Path:
+    return Path(yaml.safe_load(replica.config_path.read_text())["raft"]["dataDir"])
+
+
+def damage(replica: Replica) -> Path:
+    """Flip a bit in the middle of its log."""
+    (segment,) = (data_dir(replica) / "wal").glob("*.wal")
+    corrupt(segment, segment.stat().st_size // 2)
+    return segment
+
+
+async def test_a_log_is_read_offline(cluster: LocalMesh, api: Api, machines: Machines) -> None:
+    await default_mesh(api, cluster)
+    first = cluster.replicas[0]
+    index = await api.put(first.api, path("seen"), timeout_policy("seen"))
+    await first.process.stop()
+    told = await succeed("log", "verify", str(data_dir(first)))
+    assert "node replica-1 of cluster" in told and "the data is whole" in told
+    lines = [json.loads(line) for line in (await succeed("log", "dump", str(data_dir(first)))).splitlines()]
+    (entry,) = [line for line in lines if line["type"] == "entry" and line["index"] == index]
+    puts = [write["put"] for txn in entry["transactions"] for write in txn["writes"]]
+    assert ["MeshTimeout", "default", "seen"] in puts
+    damage(first)
+    assert "is corrupt at" in await fail("log", "verify", str(data_dir(first)))
+    assert "is damaged at" in await fail("log", "dump", str(data_dir(first)))
+    assert "is no data directory" in await fail("log", "verify", str(machines.directory("empty")))
+    assert "is no data directory" in await fail("log", "dump", str(machines.directory("empty")))
+
+
+async def test_a_corrupt_replica_says_so_and_is_rebuilt_by_a_flag(
+    cluster: LocalMesh, api: Api, machines: Machines
+) -> None:
+    first, second, broken = cluster.replicas
+    await default_mesh(api, cluster)
+    await api.put(first.api, path("before"), timeout_policy("before"))
+    await broken.process.stop()
+    damage(broken)
+    done = await raftmesh("cp", "run", "--config", str(broken.config_path))
+    assert done.status == 1 and "--recover-from-peers" in done.err
+    command = python("cp.cli", "cp", "run", "--config", str(broken.config_path), "--recover-from-peers")
+    for attempt in range(2):  # the flag may stay: whole data is left alone
+        again = Process(broken.name, command, broken.process.log_path)
+        machines.replicas.append(Replica(broken.name, again, broken.api, broken.cp, broken.config_path))
+        await again.start()
+        await until("it is ready", lambda: api.ready(broken.api))
+        await until("it is a follower again", lambda: role_is(first, broken.name, "follower"))
+        kept = sorted(p.name for p in data_dir(broken).glob("set-aside-*"))
+        assert kept == ["set-aside-1"], attempt
+        await again.stop()
+    await again.start()
+    await until("it is ready", lambda: api.ready(broken.api))
+    await second.process.kill()
+    await until("it counts for the quorum", led(api, [first, machines.replicas[-1]]))
+    assert await api.put(broken.api, path("after"), timeout_policy("after"))
+
+
+async def test_a_backup_becomes_a_new_cluster(cluster: LocalMesh, api: Api, machines: Machines) -> None:
+    await default_mesh(api, cluster)
+    index = await api.put(cluster.replicas[0].api, path("kept"), timeout_policy("kept"))
+    file = machines.directory("backups") / "mesh.backup"
+    told = await succeed("backup", "-o", str(file), *at(cluster.replicas[1]))
+    assert told.startswith("backup at index ") and file.stat().st_mode & 0o777 == 0o600
+    assert int(told.split()[3].rstrip(":")) >= index
+    for replica in cluster.replicas:
+        await replica.process.kill()
+
+    where = machines.directory("new-1")
+    await succeed("cert", "ca", "--dir", str(where / "tls"))
+    await succeed("cert", "node", "new-1", "--dir", str(where / "tls"))
+    restore = ("restore", str(file), "--data-dir", str(where / "data"), "--node-id", "new-1")
+    await succeed(*restore, "--tls-dir", str(where / "tls"))
+    assert "not empty" in await fail(*restore, "--tls-dir", str(where / "tls"))
+    (port,) = free_ports(1)
+    raft = {"nodeId": "new-1", "dataDir": str(where / "data"), "tlsDir": str(where / "tls")}
+    raft |= {"listen": f"{HOST}:{port}", "embedded": "never"}
+    restored = machines.make("new-1", raft)
+    await restored.process.start()
+    await until("it is ready", lambda: api.ready(restored.api))
+    await until("it leads itself", led(api, [restored]))
+    assert (await api.get(restored.api, path("kept")))["name"] == "kept"
+    assert set(await members(restored)) == {"new-1"}
+    assert await api.put(restored.api, path("after"), timeout_policy("after")) > index
+
+    token = (await succeed("cluster", "token", "--voter", *at(restored))).strip()
+    await machines.join("new-2", token, restored)
+    await until("it grows again", lambda: role_is(restored, "new-2", "follower"))
+
+
+async def test_what_backup_and_restore_refuse(cluster: LocalMesh, api: Api, machines: Machines) -> None:
+    await default_mesh(api, cluster)
+    where = machines.directory("x")
+    file = where / "mesh.backup"
+    await succeed("backup", "-o", str(file), *at(cluster.replicas[0]))
+    (closed,) = free_ports(1)
+    for arguments, why in [
+        (("backup", "-o", str(where), *at(cluster.replicas[0])), "is a directory"),
+        (("backup", "-o", str(where / "no" / "where"), *at(cluster.replicas[0])), "No such file"),
+        (("backup", "-o", str(file), "--cp-address", f"http://{HOST}:{closed}"), "no control plane could be"),
+        (("restore", str(where / "none"), "--data-dir", str(where / "d")), "No such file"),
+        (("restore", str(cluster.ca_path), "--data-dir", str(where / "d")), "this is no snapshot"),
+        (("restore", str(file), "--data-dir", str(where / "d"), "--node-id", "a b"), "node id"),
+        (
+            ("restore", str(file), "--data-dir", str(where / "d"), "--voter", "cp-1", "--voter", "b"),
+            "--tls-dir",
+        ),
+        (
+            ("restore", str(file), "--data-dir", str(where / "d"), "--tls-dir", str(cluster.ca_path.parent)),
+            "choose another cluster id",
+        ),
+    ]:
+        assert why in await fail(*arguments)
+    file.write_bytes(file.read_bytes()[:-10])
+    assert "ends before its trailer" in await fail("restore", str(file), "--data-dir", str(where / "d"))
+    assert [p.name for p in where.iterdir()] == ["mesh.backup"], "nothing half-done is left behind"
+
+
+async def test_a_lost_quorum_goes_on_with_the_survivor(
+    cluster: LocalMesh, api: Api, machines: Machines
+) -> None:
+    first, second, third = cluster.replicas
+    await default_mesh(api, cluster)
+    index = await api.put(first.api, path("kept"), timeout_policy("kept"))
+    await api.get(first.api, f"{path('kept')}?index={index}")
+    for replica in (second, third):
+        await replica.process.kill()
+    recover = ("cluster", "recover", "--data-dir", str(data_dir(first)))
+    assert "in use by process" in await fail(*recover, "--unsafe-new-cluster")
+    await first.process.stop()
+    assert "say --unsafe-new-cluster" in await fail(*recover)
+    done = await raftmesh(*recover, "--unsafe-new-cluster")
+    assert done.status == 0 and "Warning: replica-1 has everything up to index" in done.err
+    assert "are lost" in done.err and "must never start again" in done.err
+    assert (data_dir(first) / "set-aside-1" / "wal").is_dir()
+
+    await first.process.start()
+    await until("it leads alone", led(api, [first]))
+    await until("it serves", lambda: api.ready(first.api))
+    assert (await api.get(first.api, path("kept")))["name"] == "kept"
+    assert await api.put(first.api, path("after"), timeout_policy("after")) > index
+    assert set(await members(first)) == {"replica-1"}
+    token = (await succeed("cluster", "token", "--voter", *at(first))).strip()
+    joined = await machines.join("cp-4", token, first)
+    await until("it grows again", lambda: role_is(first, "cp-4", "follower"))
+    await until("the joiner serves", lambda: api.ready(joined.api))
+    assert (await api.get(joined.api, path("after")))["name"] == "after"

@@ -10,6 +10,7 @@ import pytest
 
 from raftstore.errors import Corrupt
 from raftstore.members import (
+    EVERYBODY_ELSE,
     Entry,
     Refused,
     Roster,
@@ -18,6 +19,7 @@ from raftstore.members import (
     added,
     decode,
     encode,
+    is_gone,
     next_step,
     promoted,
     removed,
@@ -110,6 +112,15 @@ def test_a_leader_that_shall_go_hands_over_to_the_best_of_those_that_stay() -> N
     assert next_step(roster(a=REMOVED), ABC, "a", {"b": 7, "c": 9}) == Step("transfer", "c")
     assert next_step(roster(a=REMOVED), ABC, "a", {}) is None
     assert next_step(roster(a=REMOVED), ABC, "b", {}) == Step("remove", "a")
+
+
+def test_who_is_gone() -> None:
+    some = roster(c=REMOVED, d=OBSERVER, e=REMOVED)
+    assert [who for who in "abcdef" if is_gone(some, ABC, who)] == ["e"]
+    alone = {EVERYBODY_ELSE: Entry("", REMOVED), "d": Entry("d:1", OBSERVER)}
+    assert [who for who in "abcd" if is_gone(alone, "a", who)] == ["b", "c"]
+    full = alone | {str(n): Entry(str(n), REMOVED) for n in range(62)}
+    assert set(added(full, "a", "z", "z:1", OBSERVER)) == {EVERYBODY_ELSE, "d", "z"}
 
 
 # --- every interrupted prefix ------------------------------------------------------------------
