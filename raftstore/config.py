@@ -13,7 +13,8 @@ class RaftConfig:
 
     election_timeout_min_s, election_timeout_max_s: a follower that heard no leader for a
         random time between the two asks for an election. The minimum is also how long a
-        leader goes on without a quorum, and how long a follower stays loyal to its leader.
+        follower stays loyal to its leader, and the maximum how long a leader goes on without
+        a quorum: not less, or a stalled event loop would cost an election.
     heartbeat_s: how often an idle leader speaks. At least three must fit into the minimum,
         so that one lost message costs no election.
     append_batch_bytes: how many bytes of entries travel in one message (a single larger

@@ -85,7 +85,7 @@ ATTRIBUTES = (
     PrivateName(
         "__raftMatchIndex", 180, "transfer and status; a follower that lost its disk matches nothing"
     ),
-    PrivateName("__lastResponseTime", 179, "a new voter's entry, for the quorum check"),
+    PrivateName("__lastResponseTime", 179, "the quorum check counts arrivals, also of old replies"),
 )
 
 
@@ -372,14 +372,19 @@ class Core:
         tail = self._journal[max(0, index + 1 - self.first_index) :]
         return any(entry[0][:1] == entries.MEMBERSHIP for entry in tail)
 
-    def acknowledged(self, peer: str, message: Message) -> None:
-        """Deliver a reply to append_entries, without letting it rewind the pipeline (1080-1082)."""
+    def acknowledged(self, peer: str, message: Message, alive_at: float) -> None:
+        """Deliver a reply to append_entries, without letting it rewind the pipeline (1080-1082).
+
+        alive_at: what it proves; pysyncobj would take the time of its arrival (1083).
+        """
         key, nexts = PeerId(peer), self._engine._SyncObj__raftNextIndex
-        sent = nexts[key]
+        responded = self._engine._SyncObj__lastResponseTime
+        sent, last = nexts[key], responded.get(key, alive_at)
         if message["reset"]:
             matches = self._engine._SyncObj__raftMatchIndex
             matches[key] = min(matches[key], message["next_node_idx"] - 1)
         self.deliver(peer, message)
+        responded[key] = max(last, alive_at)
         if message["reset"]:
             self._engine.send_soon()  # the peer waits for it; do not wait for the next heartbeat
         else:
@@ -482,7 +487,7 @@ def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
         raftMinTimeout=config.election_timeout_min_s,
         raftMaxTimeout=config.election_timeout_max_s,
         appendEntriesPeriod=config.heartbeat_s,
-        leaderFallbackTimeout=config.election_timeout_min_s,
+        leaderFallbackTimeout=config.election_timeout_max_s,
         connectionTimeout=config.election_timeout_max_s * 100,
         # Above the largest entry, or the core would cut entries into pickles (1280-1302).
         appendEntriesBatchSizeBytes=2 * BATCH_BYTES_MAX + KIB,

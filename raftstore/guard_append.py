@@ -11,6 +11,9 @@ Meanwhile a bare reply tells the leader that we are alive, or a slow disk would 
 a lost quorum. What was held for one term is never sent in another: it may claim entries
 that have been cut since (thesis 3.5: reply in the term of the request).
 
+*Evidence.* A leader's quorum is counted by when the answered appends were sent, not by
+when replies arrive. A slow link could otherwise keep a leader in office by echoes.
+
 *Cutting.* An append is reduced to what really is new before the core sees it, because
 the core cuts whatever follows prevLogIdx (991-1006), conflict or not. Late, repeated and
 reordered appends then change nothing.
@@ -40,6 +43,8 @@ class AppendGuard:
         self.heard_leader_at = NEVER
         self._responded_at: dict[str, float] = {}
         self._numbers: dict[str, int] = defaultdict(int)  # the last q sent to a peer
+        # (q, when it was sent) of appends whose reply would prove something; see _evidence.
+        self._sent: dict[str, deque[tuple[int, float]]] = defaultdict(deque)
         self._rewound_at: dict[str, int] = defaultdict(int)  # the last q sent when it was rewound
         self._answering = 0  # the q of the append that the core is handling
         self._claim: int | None = None  # the next index to claim, where the core would claim more
@@ -50,6 +55,7 @@ class AppendGuard:
 
     def send_append(self, peer: str, message: Message) -> None:
         self._numbers[peer] += 1
+        self._sent[peer].append((self._numbers[peer], self.port.clock()))
         if message["type"] == "heartbeat":
             self.port.snapshot_needed(peer)
         self.port.send(peer, {**message, "q": self._numbers[peer]})
@@ -65,15 +71,28 @@ class AppendGuard:
         reason = self._reply_fault(peer, message)
         if reason is not None:
             return BadMessage(peer, f"next_node_idx: {reason}")
-        self._responded_at[peer] = self.port.clock()
+        alive_at = self._evidence(peer, message["q"])
+        self._responded_at[peer] = max(alive_at, self._responded_at.get(peer, NEVER))
         if message["reset"]:
             if message["q"] <= self._rewound_at[peer]:
                 self.port.counts["stale_rewind"] += 1
                 message = {**message, "reset": False}
             else:
                 self._rewound_at[peer] = self._numbers[peer]
-        self.core.acknowledged(peer, message)
+        self.core.acknowledged(peer, message, alive_at)
         return None
+
+    def _evidence(self, peer: str, q: int) -> float:
+        """Since when at the latest the reply to append `q` proves that `peer` follows us.
+
+        That is when the append was sent: the reply may have travelled for long, its sender
+        may be gone by now. NEVER, when a later reply has proved more.
+        """
+        sent = self._sent[peer]
+        oldest = self.port.clock() - self.port.config.election_timeout_max_s
+        while sent and (sent[0][0] < q or sent[0][1] < oldest):
+            sent.popleft()
+        return sent[0][1] if sent and sent[0][0] == q else NEVER
 
     def _reply_fault(self, peer: str, message: Message) -> str | None:
         claims = message["reset"] or message["success"]
@@ -90,7 +109,7 @@ class AppendGuard:
         self._responded_at.clear()
 
     def quorum_heard(self, within_s: float) -> bool:
-        """Whether a majority, this node counted, replied to this leader within the last `within_s`."""
+        """Whether a majority, this node counted, followed this leader within the last `within_s`."""
         since = self.port.clock() - within_s
         heard = {peer for peer, at in self._responded_at.items() if at > since}
         return self.core.is_quorum(heard | {self.core.node_id})
@@ -225,6 +244,7 @@ class AppendGuard:
 
     def peer_down(self, peer: str) -> None:
         self._held.pop(peer, None)
+        self._sent.pop(peer, None)
         self._responded_at.pop(peer, None)
 
     def _answer(self, q: int, next_index: int, *, success: bool) -> Message:

@@ -111,6 +111,16 @@ class LoneNode:
         }
         return self.get(peer, {**message, **fields})
 
+    def keep_leading(self, seconds: float, peer: str = "B") -> None:
+        """Let time pass while `peer` answers each heartbeat, holding all that was sent."""
+        end = self.now + seconds
+        while self.now < end:
+            self.wait(self.config.heartbeat_s)
+            self.node.tick()
+            numbers = [m["q"] for to, m in self.out("append_entries") if to == peer]
+            if numbers:
+                self.reply(peer, self.node.last_index + 1, q=numbers[-1])
+
     def become_leader(self) -> None:
         """Through pre-vote and vote, with B's help; the outbox is left empty."""
         self.node.election_deadline = 0.0

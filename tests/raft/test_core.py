@@ -174,7 +174,9 @@ def test_a_peer_behind_the_compacted_log_gets_heartbeats_and_no_entries() -> Non
         core.append(b"x")
     wal.drop_to(5)
     core.acknowledged(
-        "B", {"type": "next_node_idx", "next_node_idx": 2, "reset": True, "success": False, "term": 1, "q": 1}
+        "B",
+        {"type": "next_node_idx", "next_node_idx": 2, "reset": True, "success": False, "term": 1, "q": 1},
+        1.0,
     )
     owner.sent.clear()
     core.tick()

@@ -246,7 +246,28 @@ def test_a_leader_without_replies_steps_down_within_an_election_timeout() -> Non
     lone.wait(lone.config.election_timeout_min_s + 0.01)
     assert not lone.node.has_quorum(lone.now)
     lone.node.tick()
+    assert lone.node.is_leader
+    lone.wait(lone.config.election_timeout_max_s - lone.config.election_timeout_min_s)
+    lone.node.tick()
     assert not lone.node.is_leader
+
+
+def test_late_replies_do_not_keep_a_leader_in_office() -> None:
+    """What counts is when the answered append was sent: a slow link may deliver echoes for long."""
+    lone = LoneNode()
+    lone.become_leader()
+    for _ in range(13):
+        lone.wait(0.05)
+        lone.reply("B", 3, q=1)
+        lone.node.tick()
+    assert not lone.node.is_leader
+
+
+def test_fresh_replies_do() -> None:
+    lone = LoneNode()
+    lone.become_leader()
+    lone.keep_leading(2.0)
+    assert lone.node.is_leader and lone.node.has_quorum(lone.now)
 
 
 def test_a_second_leader_of_the_same_term_is_refused() -> None:
