@@ -31,7 +31,7 @@ import yaml
 from bench.harness import Report, fdatasync_s, percentile, scratch_directory, tls_round_trip_s
 from bench.tap import Tap
 from cp.up.client import Api
-from cp.up.local import HOST, MESH, LocalMesh, Replica, dataplane, free_ports
+from cp.up.local import MESH, LocalMesh, Replica, dataplane, free_ports
 from cp.up.processes import Process, python
 from cp.up.story import until
 from xds.types import ENDPOINT, ROUTE
@@ -108,7 +108,7 @@ async def _start_replicas(mesh: LocalMesh, api: Api) -> None:
         return all([await api.ready(replica.api) for replica in mesh.replicas])
 
     async def mesh_exists() -> bool:
-        return all([f"/meshes/{MESH}" and await _has_mesh(api, replica) for replica in mesh.replicas])
+        return all([await _has_mesh(api, replica) for replica in mesh.replicas])
 
     await until("all replicas are ready", ready)
     await until("the default mesh exists everywhere", mesh_exists)

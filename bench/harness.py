@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -129,12 +130,17 @@ def fdatasync_s(directory: Path, size_bytes: int, times: int = 100) -> float:
         os.unlink(path)
 
 
+# argv: certificate and key to speak TLS with, or none for plain TCP.
 _ECHO = """
-import socket
+import socket, ssl, sys
 s = socket.create_server(("127.0.0.1", 0))
 print(s.getsockname()[1], flush=True)
 c, _ = s.accept()
 c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+if len(sys.argv) > 2:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[1], sys.argv[2])
+    c = tls.wrap_socket(c, server_side=True)
 while data := c.recv(65536):
     c.sendall(data)
 """
@@ -142,11 +148,24 @@ while data := c.recv(65536):
 
 def round_trip_s(size_bytes: int, times: int = 300) -> float:
     """Median seconds of one echo of `size_bytes` by another process over loopback TCP."""
-    with subprocess.Popen([sys.executable, "-c", _ECHO], stdout=subprocess.PIPE, text=True) as process:
+    return _echo_s(size_bytes, times, (), None)
+
+
+def tls_round_trip_s(size_bytes: int, cert_path: str, key_path: str, ca_path: str, times: int = 300) -> float:
+    """The same over TLS; the handshake is not counted. The certificate must name 127.0.0.1."""
+    return _echo_s(size_bytes, times, (cert_path, key_path), ssl.create_default_context(cafile=ca_path))
+
+
+def _echo_s(size_bytes: int, times: int, arguments: tuple[str, ...], tls: ssl.SSLContext | None) -> float:
+    command = [sys.executable, "-c", _ECHO, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        with socket.create_connection(("127.0.0.1", port)) as wire:
-            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire = socket.create_connection(("127.0.0.1", port))
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            wire = tls.wrap_socket(wire, server_hostname="127.0.0.1")
+        with wire:
             data = os.urandom(size_bytes)
 
             def once() -> None:
