@@ -6,7 +6,9 @@ vote must be durable before the message that shows them is made (Raft, figure 2)
 happens at elections only.
 
 A full disk is a state, not an end: what could not be written is kept and tried again each
-RETRY_S. A disk that fails otherwise ends the process (see errors.DiskFailed).
+RETRY_S. So is a disk that stalls: nothing can be known durable while a write does not
+return, so somebody else should lead. A disk that fails otherwise ends the process (see
+errors.DiskFailed).
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from raftstore.wal import Batch, Wal
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+# Longer than the hiccup of a busy disk, shorter than the patience of a client (5 s).
+STALLED_S = 2.0
 
 
 class ReplicaWal(Wal):
@@ -55,8 +59,17 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "raftstore-wal")
         self._writing: asyncio.Future[None] | None = None
+        self._writing_since = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+
+    @property
+    def trouble(self) -> str:
+        """Why this replica should not lead: a disk that is full or stalls; "" when there is no reason."""
+        if self.full or self._writing is None:
+            return self.full
+        seconds = self._loop.time() - self._writing_since
+        return f"the disk stalls: a write takes longer than {STALLED_S:g} s" if seconds > STALLED_S else ""
 
     def kick(self) -> None:
         """Start writing if something waits and nothing is being written."""
@@ -83,6 +96,7 @@ class GroupCommit:
         await self._loop.run_in_executor(self._thread, work)
 
     def _start(self, batch: Batch) -> None:
+        self._writing_since = self._loop.time()
         self._writing = self._loop.run_in_executor(self._thread, self._wal.write, batch)
         self._writing.add_done_callback(partial(self._written, batch))
 

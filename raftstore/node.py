@@ -330,7 +330,7 @@ class Node:
         return True
 
     def pause_writes(self, reason: str) -> None:
-        """The disk is full: refuse proposals, hand leadership over, start no election; "" ends it."""
+        """The disk is full or stalls: refuse proposals, hand leadership over, start no election; "" ends it."""
         self.read_only_reason = reason
 
     # --- inside --------------------------------------------------------------------------

@@ -218,7 +218,7 @@ class Replica:
             durable_index=self.wal.durable_index,
             has_quorum=has_quorum,
             members=tuple(self._member(peer) for peer in sorted({*node.voters, *self.admin.addresses})),
-            read_only_reason=self.disk.full,
+            read_only_reason=self.disk.trouble,
         )
 
     def _member(self, peer: str) -> Member:
@@ -292,7 +292,7 @@ class Replica:
         self.kick()
 
     def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
-        too_much = self.disk.full and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
+        too_much = self.disk.trouble and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
         if self.rejoin.silent or (too_much and message.get("entries")):
             return
         bad = self.node.receive(peer, message)
@@ -381,7 +381,7 @@ class Replica:
         more = self.node.tick()
         if self._intake.flush():  # entries that were applied made room for the next
             more = self.node.tick() or more
-        self.node.pause_writes(self.disk.full)
+        self.node.pause_writes(self.disk.trouble)
         self.disk.kick()
         self._send_all()
         if more:
@@ -419,8 +419,8 @@ class Replica:
     # --- what is wrong ------------------------------------------------------------------------
 
     def _refusal(self) -> str:
-        if self.disk.full:
-            return self.disk.full
+        if self.disk.trouble:
+            return self.disk.trouble
         if not self.node.is_leader:
             return "this replica does not lead any more"
         if self.node.transferring:

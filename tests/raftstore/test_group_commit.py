@@ -87,6 +87,20 @@ async def test_a_full_disk_is_waited_for_and_nothing_is_lost() -> None:
     assert ReplicaWal.open(driver.disk, cluster_id="c", node_id="n1").last_index == 3
 
 
+async def test_a_write_that_does_not_return_is_trouble_until_it_does() -> None:
+    driver = Driver(GatedDisk())
+    driver.disk.gate.clear()
+    driver.add()
+    driver.commit.kick()
+    assert driver.commit.trouble == "", "every write takes its time"
+    await until(lambda: driver.commit.trouble)
+    assert "stalls" in driver.commit.trouble
+    driver.disk.gate.set()
+    await until(lambda: driver.wal.durable_index == 1)
+    assert driver.commit.trouble == ""
+    await driver.commit.close()
+
+
 async def test_a_vote_that_finds_the_disk_full_is_withheld() -> None:
     driver = Driver(GatedDisk())
     driver.wal.setCurrentTerm(1, "n1")
