@@ -158,8 +158,8 @@ class _Cluster:
             raise Problem(
                 405,
                 "Method not Allowed",
-                "this is a cluster of one inside one process; set raft.tlsDir, and raft.embedded to never, "
-                "to let it grow",
+                "this is a cluster of one inside one process; to let it grow, restore a backup of it as the "
+                "first replica of a cluster with certificates",
             )
         return store
 

@@ -104,6 +104,8 @@ def members(args: argparse.Namespace) -> int:
     sys.stdout.write(table(("ID", "ADDRESS", "ROLE", "CONNECTED", "LOG", "PENDING"), rows))
     if not status["hasQuorum"]:
         print(f"Warning: {status['id']} reaches no quorum; this is the state it last knew", file=sys.stderr)
+    if status["readOnlyReason"]:
+        print(f"Warning: {status['id']} takes no writes: {status['readOnlyReason']}", file=sys.stderr)
     return 0
 
 
