@@ -1,0 +1,65 @@
+"""Which endpoint of several is used: hashing, nearness, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from aiohttp import web
+
+from cp.up.story import until
+from tests.policies.harness import Seen, Services
+
+pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
+
+TO_BACKEND = {"targetRef": {"kind": "MeshService", "name": "backend"}}
+
+
+async def answers(mesh: Services, count: int, **headers: str) -> list[str]:
+    return [(await mesh.request(mesh.ports.backend, **headers)).text for _ in range(count)]
+
+
+async def eventually(mesh: Services, what: str, holds: Callable[[set[str]], bool]) -> None:
+    async def check() -> bool:
+        return holds(set(await answers(mesh, 10)))
+
+    await until(what, check)
+
+
+async def test_meshloadbalancingstrategy_sticks_by_hash(mesh: Services) -> None:
+    balancer = {"type": "RingHash", "ringHash": {"minRingSize": 1024}}
+    policies = [{"type": "Header", "header": {"name": "x-user"}}]
+    conf = {"loadBalancer": balancer, "hashPolicies": policies}
+    users = [f"user-{number}" for number in range(12)]
+    async with mesh.policy("MeshLoadBalancingStrategy", {"to": [{**TO_BACKEND, "default": conf}]}):
+
+        async def sticks() -> bool:
+            return all([len(set(await answers(mesh, 5, x_user=user))) == 1 for user in users[:6]])
+
+        await until("each user stays at one backend", sticks)
+        first = {user: (await answers(mesh, 1, x_user=user))[0] for user in users}
+        assert set(first.values()) == {"v1", "v2"}, "all users at one backend: nothing is hashed"
+        assert {user: (await answers(mesh, 1, x_user=user))[0] for user in users} == first
+    await eventually(mesh, "requests without a policy go to both", lambda found: found == {"v1", "v2"})
+
+
+async def unhealthy(seen: Seen) -> web.Response:
+    return web.Response(status=503 if seen.path == "/health" else 200, text="sick")
+
+
+async def test_meshhealthcheck_takes_an_unhealthy_endpoint_out(mesh: Services) -> None:
+    mesh.apps["v1"].answer = unhealthy
+    conf = {
+        "interval": "100ms",
+        "timeout": "500ms",
+        "unhealthyThreshold": 1,
+        "healthyThreshold": 1,
+        "noTrafficInterval": "100ms",
+        "healthyPanicThreshold": 0,
+        "http": {"path": "/health", "expectedStatuses": [200]},
+    }
+    async with mesh.policy("MeshHealthCheck", {"to": [{**TO_BACKEND, "default": conf}]}):
+        await eventually(mesh, "only the healthy backend is used", lambda found: found == {"v2"})
+        assert "/health" in mesh.apps["v1"].paths()
+        mesh.apps["v1"].answer = None
+        await eventually(mesh, "it comes back when it is well", lambda found: found == {"v1", "v2"})
