@@ -112,17 +112,21 @@ def issue(reader: Reader, keys: Keys, claims: Mapping[str, Any], now_s: int, val
         where = f" in mesh {keys.mesh!r}" if keys.mesh else ""
         raise NoSigningKey(f"there is no signing key {keys.prefix}-N{where}")
     serial, pem = found
+    try:
+        return sign(pem, str(serial), claims, now_s, valid_s)
+    except ValueError as error:
+        raise NoSigningKey(f"the signing key {keys.prefix}-{serial} cannot be used: {error}") from error
+
+
+def sign(pem: bytes, kid: str, claims: Mapping[str, Any], now_s: int, valid_s: float) -> str:
+    """A token signed by the private key in PEM, which verifiers know as `kid`. Raises ValueError."""
     times = {
         "iat": now_s,
         "nbf": now_s - SKEW_S,
         "exp": int(now_s + valid_s),
         "jti": str(uuid.uuid4()),
     }
-    try:
-        key = _private(pem)
-    except ValueError as error:
-        raise NoSigningKey(f"the signing key {keys.prefix}-{serial} cannot be used: {error}") from error
-    return jwt.encode({**claims, **times}, key, algorithm=ALGORITHM, headers={"kid": str(serial)})
+    return jwt.encode({**claims, **times}, _private(pem), algorithm=ALGORITHM, headers={"kid": kid})
 
 
 def dataplane_claims(

@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("delete", "cp.cli.apply"),
     ("get", "cp.cli.get"),
     ("inspect", "cp.cli.inspect"),
+    ("generate", "cp.cli.generate"),
     ("config", "cp.cli.config"),
     ("version", "cp.cli.version"),
 )
