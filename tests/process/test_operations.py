@@ -412,3 +412,61 @@ async def test_a_lost_quorum_goes_on_with_the_survivor(
     await until("it grows again", lambda: role_is(first, "cp-4", "follower"))
     await until("the joiner serves", lambda: api.ready(joined.api))
     assert (await api.get(joined.api, path("after")))["name"] == "after"
+
+
+async def test_three_replicas_start_from_one_backup(cluster: LocalMesh, api: Api, machines: Machines) -> None:
+    await default_mesh(api, cluster)
+    index = await api.put(cluster.replicas[0].api, path("kept"), timeout_policy("kept"))
+    file = machines.directory("backups") / "mesh.backup"
+    await succeed("backup", "-o", str(file), *at(cluster.replicas[2]))
+    for replica in cluster.replicas:
+        await replica.process.kill()
+    tls = str(machines.directory("tls"))
+    await succeed("cert", "ca", "--dir", tls)
+    names = ["new-1", "new-2", "new-3"]
+    addresses = dict(zip(names, (f"{HOST}:{port}" for port in free_ports(3)), strict=True))
+    started = []
+    for name in names:
+        await succeed("cert", "node", name, "--dir", tls)
+        data = str(machines.directory(name) / "data")
+        voters = [flag for voter in names for flag in ("--voter", voter)]
+        await succeed(
+            *("restore", str(file), "--data-dir", data, "--node-id", name, "--tls-dir", tls, *voters)
+        )
+        peers = [f"{peer}={address}" for peer, address in addresses.items() if peer != name]
+        raft = {"nodeId": name, "dataDir": data, "tlsDir": tls, "listen": addresses[name], "peers": peers}
+        started.append(machines.make(name, raft))
+    for replica in started:
+        await replica.process.start()
+    await ready(api, started)
+    assert (await api.get(started[1].api, path("kept")))["name"] == "kept"
+    after = await api.put(started[2].api, path("after"), timeout_policy("after"))
+    assert after > index
+    assert {m["role"] for m in (await members(started[0])).values()} <= {"leader", "follower"}
+
+
+async def test_a_removed_replicas_name_may_be_used_again(
+    cluster: LocalMesh, api: Api, machines: Machines
+) -> None:
+    first, second, third = cluster.replicas
+    await default_mesh(api, cluster)
+    leader = await leader_of(cluster, api)
+    gone = next(replica for replica in (second, third) if replica is not leader)
+    await gone.process.kill()
+    await succeed("cluster", "remove", gone.name, *at(first))
+    assert gone.name not in await members(first)
+    token = (await succeed("cluster", "token", "--node-id", gone.name, "--voter", *at(first))).strip()
+    assert "is for" in await fail(
+        *("cluster", "join", "--token", token, *at(first), "--node-id", "cp-9"),
+        *("--address", f"{HOST}:1", "--tls-dir", str(machines.directory("cp-9"))),
+    )
+    (port,) = free_ports(1)
+    where = machines.directory("again")
+    printed = await succeed(
+        *("cluster", "join", "--token", token, *at(first), "--node-id", gone.name),
+        *("--address", f"{HOST}:{port}", "--tls-dir", str(where / "tls"), "--data-dir", str(where / "data")),
+    )
+    again = machines.make("again", yaml.safe_load(printed)["raft"])
+    await again.process.start()
+    await until("it votes", lambda: role_is(leader, gone.name, "follower"))
+    assert (await members(first))[gone.name]["address"] == f"{HOST}:{port}"
