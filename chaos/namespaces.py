@@ -42,8 +42,12 @@ class Network:
         return f"{self.tag}-{number}"
 
     def inside(self, number: int, command: Sequence[str]) -> list[str]:
-        """`command` as a process in the namespace of replica `number`."""
-        return ["ip", "netns", "exec", self.namespace(number), *command]
+        """`command` as a process in the namespace of replica `number`.
+
+        Not by `ip netns exec`, which takes a copy of all mounts: a disk that is unmounted would
+        stay mounted there.
+        """
+        return ["nsenter", f"--net=/run/netns/{self.namespace(number)}", *command]
 
     async def __aenter__(self) -> Network:
         await remove_left_over()

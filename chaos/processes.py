@@ -31,6 +31,7 @@ NEEDED = {
     "mkfs.ext4": "e2fsprogs",
     "mount": "mount",
     "fsfreeze": "util-linux",
+    "nsenter": "util-linux",
 }
 RUN_S = 1800.0
 

@@ -21,7 +21,7 @@ from raftstore.guarantees import Violation
 from raftstore.types import Commit
 
 WARM_UP_S = 1.0
-TRIAL_S = 150.0  # all of one fault; longer means that the rig itself hangs
+TRIAL_S = 300.0  # all of one fault; longer means that the rig itself hangs
 PROGRESS = 20  # writes that must succeed while, or after
 PROGRESS_S = 20.0
 POLL_S = 0.1

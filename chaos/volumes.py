@@ -42,15 +42,22 @@ class Volume:
 
     async def unmount(self) -> None:
         await self.thaw()
-        if os.path.ismount(self.path):
+        if self.mounted:
             await run("umount", str(self.path))
 
     async def remove(self) -> None:
         """Unmount, whoever still looks at it, and delete the image."""
         await self.thaw()
-        if os.path.ismount(self.path):
+        while self.mounted:
             await run("umount", "--lazy", str(self.path))
         self.image.unlink(missing_ok=True)
+
+    @property
+    def mounted(self) -> bool:
+        """By the kernel's list: after `cut` the file system itself answers nothing."""
+        return any(
+            line.split()[1] == str(self.path) for line in Path("/proc/mounts").read_text().splitlines()
+        )
 
     # --- faults -----------------------------------------------------------------------------------
 

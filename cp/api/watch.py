@@ -14,6 +14,7 @@ EventSource resumes by itself (`Last-Event-ID`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -66,7 +67,7 @@ async def watch(
             INDEX_HEADER: str(live.index),
         }
     )
-    with context.metrics.watching():
+    with context.metrics.watching(), contextlib.suppress(ConnectionResetError):  # the client went
         await response.prepare(request)
         async for message in _messages(context, wanted, kind, mesh, since):
             await response.write(message)
