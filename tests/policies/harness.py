@@ -330,6 +330,7 @@ class Services(World):
         self.ports = Ports(*free_ports(4))
         self.inbounds: dict[str, int] = {}
         await self._services()
+        await self.prepare()
         await asyncio.gather(self._backend("v1"), self._backend("v2"), self._web())
 
         async def served() -> bool:
@@ -353,6 +354,9 @@ class Services(World):
             selector = {"dataplaneTags": {"kuma.io/service": "backend", **tags}}
             spec = {"selector": selector, "ports": ports, "state": "Available", **self.identities()}
             await self.put("meshservices", "MeshService", name, spec=spec)
+
+    async def prepare(self) -> None:
+        """What shall be there before the proxies."""
 
     def identities(self) -> Mapping[str, Any]:
         return {}
