@@ -19,7 +19,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,7 +94,7 @@ class World:
         assert stream.snapshot()
         return time.perf_counter() - start
 
-    def _hear(self, deltas: list[Delta]) -> None:  # type: ignore[override]
+    def _hear(self, deltas: Sequence[Delta]) -> None:
         self.told += 1
 
     def put(self, *resources: Resource) -> float:

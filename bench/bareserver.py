@@ -1,0 +1,74 @@
+"""The floor of the xDS benchmark: a gRPC server that sends given bytes to given streams, and no more.
+
+It stands on the same gRPC as the product, but derives, compares, splices and remembers nothing. What
+it needs for the same bytes to the same streams, and their ACKs, nobody on this transport can beat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from xds.server import DELTA_METHOD, SERVICE
+
+
+class BareServer:
+    """Streams are numbered in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._server = grpc.aio.server(options=(("grpc.max_send_message_length", -1),))
+        self._queues: list[asyncio.Queue[bytes]] = []
+        self._received = 0
+        self._wanted = 0
+        self._done = asyncio.Event()
+
+    async def start(self) -> int:
+        handlers = {DELTA_METHOD: grpc.stream_stream_rpc_method_handler(self._handle)}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        return port
+
+    async def stop(self) -> None:
+        await self._server.stop(None)
+
+    async def _handle(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._queues.append(queue)
+        reader = asyncio.get_running_loop().create_task(self._read(requests))
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            reader.cancel()
+
+    async def _read(self, requests: AsyncIterator[bytes]) -> None:
+        async for _ in requests:
+            self._received += 1
+            if self._received == self._wanted:
+                self._done.set()
+
+    async def opened(self, count: int, timeout_s: float = 120.0) -> None:
+        """Wait until so many streams exist and each has sent its first request."""
+        async with asyncio.timeout(timeout_s):
+            while len(self._queues) < count or self._received < count:
+                await asyncio.sleep(0.01)
+
+    async def send(
+        self, messages: Sequence[tuple[int, bytes]], timeout_s: float = 120.0
+    ) -> tuple[float, float]:
+        """Send (stream number, bytes); the seconds, and CPU seconds, until all are acknowledged."""
+        self._wanted = self._received + len(messages)
+        self._done.clear()
+        start, cpu = time.perf_counter(), time.process_time()
+        for number, data in messages:
+            self._queues[number].put_nowait(data)
+        if messages:
+            async with asyncio.timeout(timeout_s):
+                await self._done.wait()
+        return time.perf_counter() - start, time.process_time() - cpu

@@ -1,0 +1,204 @@
+"""One mesh of the xDS benchmark, measured: `python -m bench.xds_cell SERVICES PROXIES`.
+
+This process is the control plane (source and ADS server on gRPC, as in production but without TLS,
+tokens and registration), so its CPU time and its memory are those of the product; the proxies live in
+processes of their own (envoys.py). All times are taken here: from the new view to the last ACK. The
+result is one JSON document on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from bench.bareserver import BareServer
+from bench.bench_derive import MESH
+from bench.envoys import FEATURES, open_many_files
+from bench.meshes import Mesh
+from xds.config.source import Source
+from xds.effects import Acked, Effect, Nacked, Send
+from xds.server import AdsServer
+from xds.source import NodeInfo
+from xds.stream import Stream
+
+QUIET_S = 0.05  # nothing in flight for this long: it was the last ACK
+STORM_QUIET_S = 2.0  # longer than removals wait on a new stream (xds.limits.RESUME_WAIT_S)
+TIMEOUT_S = 240.0
+ROUNDS = {"endpoint": 9, "route": 9, "mesh-wide policy": 3}
+
+
+@dataclass
+class Meter:
+    """Observes all streams. sent: (proxy, bytes) of each response since `reset`; last_at: when the last
+    stream was opened or response answered."""
+
+    streams: set[Stream] = field(default_factory=set)
+    in_flight: int = 0
+    resources: int = 0
+    rejected: int = 0
+    last_at: float = 0.0
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def reset(self) -> None:
+        self.resources, self.sent = 0, []
+
+    def stream_opened(self, stream: Stream) -> None:
+        self.streams.add(stream)
+        self.last_at = time.perf_counter()
+
+    def stream_effect(self, stream: Stream, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            assert stream.node is not None
+            self.in_flight += 1
+            self.resources += len(effect.names)
+            self.sent.append((stream.node.id, effect.data))
+        elif isinstance(effect, Acked | Nacked):
+            self.in_flight -= 1
+            self.rejected += isinstance(effect, Nacked)
+            self.last_at = time.perf_counter()
+
+    def stream_closed(self, stream: Stream) -> None:
+        self.streams.discard(stream)
+        self.in_flight -= stream.status.sent - stream.status.acked - stream.status.rejected
+
+    def presented(self) -> int:
+        """Resources that the proxies said they have when they came."""
+        types = (each for stream in self.streams for each in stream.status.types.values())
+        return sum(each.presented for each in types)
+
+    def bytes_sent(self) -> int:
+        return sum(len(data) for _, data in self.sent)
+
+
+class Cell:
+    """A mesh, its server and its proxies."""
+
+    def __init__(self, services: int, proxies: int) -> None:
+        self.proxies = proxies
+        self.mesh = Mesh(services, proxies)
+        self.meter = Meter()
+        self.found: dict[str, Any] = {}
+
+    async def run(self) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        self.source = Source(self.mesh.view, later=loop.call_soon)
+        server, self.bare = AdsServer(self.source, None, [self.meter]), BareServer()
+        before_bytes = resident_bytes()
+        load = await start_load(await server.start("127.0.0.1:0"), f"{MESH}.dp-")
+        bare_load = await start_load(await self.bare.start(), "bare-", "--ack-only")
+        try:
+            self.found["connect all"] = await self._measured(lambda: tell(load, f"connect 0 {self.proxies}"))
+            gc.collect()
+            self.found["memory"] = (resident_bytes() - before_bytes) / self.proxies
+            self.meter.reset()
+            tell(bare_load, f"connect 0 {self.proxies}")
+            await self.bare.opened(self.proxies)
+            for kind, rounds in ROUNDS.items():
+                self.found[kind] = await self._changes(kind, rounds)
+            command = f"connect {self.proxies} {self.proxies + 1}"
+            self.proxies += 1
+            joined = await self._measured(lambda: tell(load, command))
+            self.found["joining proxy"] = await self._with_floor(joined)
+            self.found["full rebuild"] = self._rebuild()
+            self.found["reconnect storm"] = await self._measured(lambda: tell(load, "reconnect"), storm=True)
+            self.found["presented"] = self.meter.presented()
+            self.found["rejected"] = self.meter.rejected
+        finally:
+            for process in (load, bare_load):
+                process.kill()
+                await process.wait()
+            await self.bare.stop()
+            await server.stop(0)
+        return self.found
+
+    async def _changes(self, kind: str, rounds: int) -> dict[str, float]:
+        """The medians of several changes of one kind; the first, which fills caches, not counted."""
+
+        def move(number: int) -> None:
+            changes = self.mesh.change(kind, number)
+            self.source.advance(self.mesh.view, changes)
+
+        await self._measured(lambda: move(0))
+        found = []
+        for number in range(1, rounds + 1):
+            found.append(await self._with_floor(await self._measured(partial(move, number))))
+        return {name: statistics.median(each[name] for each in found) for name in found[0]}
+
+    async def _measured(self, act: Callable[[], None], *, storm: bool = False) -> dict[str, float]:
+        """Do something, wait for the last ACK; seconds, CPU seconds, bytes, resources, runs."""
+        self.meter.reset()
+        self.source.engine.runs.clear()
+        start, cpu = time.perf_counter(), time.process_time()
+        act()
+        if storm:
+            await self._until(lambda: not self.meter.streams)
+        await self._until(lambda: len(self.meter.streams) == self.proxies)
+        await self._quiet(STORM_QUIET_S if storm else QUIET_S)
+        return {
+            "s": max(self.meter.last_at, start) - start,
+            "cpu_s": time.process_time() - cpu,
+            "bytes": self.meter.bytes_sent(),
+            "resources": self.meter.resources,
+            "runs": sum(self.source.engine.runs.values()),
+            "proxies": len({proxy for proxy, _ in self.meter.sent}),
+        }
+
+    async def _with_floor(self, found: dict[str, float]) -> dict[str, float]:
+        """Add what the bare server needs for the same bytes to as many streams."""
+        numbers = {proxy: n for n, proxy in enumerate(dict.fromkeys(proxy for proxy, _ in self.meter.sent))}
+        messages = [(numbers[proxy], data) for proxy, data in self.meter.sent]
+        found["floor_s"], found["floor_cpu_s"] = await self.bare.send(messages)
+        return found
+
+    def _rebuild(self) -> dict[str, float]:
+        """Derive everything for everybody from the same view, as one who keeps nothing must."""
+        fresh, cpu = Source(self.mesh.view), time.process_time()
+        for number in range(self.proxies):
+            node = NodeInfo(f"{MESH}.dp-{number}", "bench", {"features": FEATURES})
+            fresh.connect(node, lambda deltas: None)
+        return {"cpu_s": time.process_time() - cpu, "runs": sum(fresh.engine.runs.values())}
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def _quiet(self, quiet_s: float) -> None:
+        """Until everything is derived, sent and acknowledged, and stays so."""
+        since = time.perf_counter()
+        async with asyncio.timeout(TIMEOUT_S):
+            while time.perf_counter() - since < quiet_s:
+                await asyncio.sleep(0.01)
+                if self.meter.in_flight or not self.source.settled:
+                    since = time.perf_counter()
+
+
+async def start_load(port: int, prefix: str, *arguments: str) -> Process:
+    command = ("-m", "bench.envoys", str(port), prefix, *arguments)
+    return await asyncio.create_subprocess_exec(sys.executable, *command, stdin=PIPE)
+
+
+def tell(load: Process, command: str) -> None:
+    assert load.stdin is not None
+    load.stdin.write(command.encode() + b"\n")
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
+
+
+if __name__ == "__main__":
+    open_many_files()
+    print(json.dumps(uvloop.run(Cell(int(sys.argv[1]), int(sys.argv[2])).run())))
