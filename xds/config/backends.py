@@ -20,10 +20,14 @@ from xds.config.confs import KindConfs, Names
 from xds.config.external import External, egress_ids, external_cluster
 from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
 from xds.config.localities import Place
+from xds.config.names import tagged_cluster_name
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, ENDPOINT
+
+# Gateways face the world: what waits for a slow peer is bounded per connection.
+GATEWAY_BUFFER_BYTES = 32_768
 
 
 class Item(NamedTuple):
@@ -41,7 +45,8 @@ class Profile:
     matched: policies that select it. proxy: confs of the client as a whole that listeners carry.
     source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
     told_tags: tags that requests carry. tags: of the client, only set when some policy balances by
-    them. zone_first: endpoints of the own zone come first even without a policy.
+    them. gateway: tags of a builtin gateway, whose clusters are its own. zone_first: endpoints of the
+    own zone come first even without a policy.
     """
 
     mesh: str
@@ -57,6 +62,7 @@ class Profile:
     told_tags: Pairs = ()
     tags: Pairs = ()
     zone_first: bool = False
+    gateway: Pairs = ()
     ipv6: bool = True
     system_ca: str = ""
 
@@ -67,7 +73,8 @@ def cluster_name(facts: Destination, port: Port, profile: Profile) -> str:
         return with_section(facts.kri, port.section)
     short = naming.short_name(facts.kind)
     parts = (facts.mesh, facts.display_name, facts.namespace, facts.zone, short, str(port.number))
-    return "_".join(parts)
+    name = "_".join(parts)
+    return tagged_cluster_name({SERVICE_TAG: name}, dict(profile.gateway)) if profile.gateway else name
 
 
 class Backends:
@@ -94,7 +101,7 @@ class Backends:
     def add_service(self, tags: Pairs) -> str:
         """The cluster of the inbounds with these tags."""
         named = dict(tags)
-        name = naming.split_cluster_name(named.get(SERVICE_TAG, ""), named)
+        name = tagged_cluster_name(named, dict(self._profile.gateway))
         if name not in self._items:
             self._items[name] = service_backend_items(self._ctx, self._profile, name, tags)
         return name
@@ -151,7 +158,8 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         name=cluster_name(facts, port, profile),
         protocol=port.protocol,
         tls=tls.upstream_tls(profile.security, facts, port, ids) if profile.security else None,
-        http2=not external or port.protocol in ("http2", "grpc"),
+        http2=not (external or profile.gateway) or port.protocol in ("http2", "grpc"),
+        buffer_limit_bytes=GATEWAY_BUFFER_BYTES if profile.gateway else 0,
         confs=confs.only(policies, BACKEND_KINDS),
         tls_conf=profile.tls_conf,
     )

@@ -79,6 +79,14 @@ def tcp_proxy(stat_prefix: str, cluster: str, idle_s: int | None = None) -> Draf
     return named(TCP_PROXY_FILTER, TCP_PROXY, fields)
 
 
+def split_tcp(proxy: Draft, clusters: list[tuple[str, int]]) -> None:
+    """Let a TCP proxy share its connections among several clusters, by weight."""
+    config = proxy["typed_config"]
+    config.pop("cluster", None)
+    shares = [{"name": name, "weight": weight} for name, weight in clusters]
+    config["weighted_clusters"] = {"clusters": shares}
+
+
 def add_tls_inspector(draft: Draft) -> None:
     """Let filter chains be chosen by what the TLS handshake says. Idempotent."""
     filters = draft.setdefault("listener_filters", [])

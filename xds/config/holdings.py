@@ -13,7 +13,10 @@ from typing import Any
 
 from xds.config.backends import Item
 from xds.engine import Query
-from xds.types import SEND_ORDER, Delta, Encoded
+from xds.types import RUNTIME, SEND_ORDER, Delta, Encoded
+
+TYPES = (*SEND_ORDER, RUNTIME)
+"""All types that proxies get, in the order of sending."""
 
 Name = tuple[str, str]
 """(type URL, resource name)."""
@@ -88,7 +91,7 @@ class Stack(Mapping[str, Encoded]):
 def snapshot_of(layers: Iterable[Layer]) -> Mapping[str, Mapping[str, Encoded]]:
     """The live snapshot of a stack of layers."""
     stack = list(layers)
-    return {type_url: Stack(stack, type_url) for type_url in SEND_ORDER}
+    return {type_url: Stack(stack, type_url) for type_url in TYPES}
 
 
 class Change:
@@ -101,7 +104,7 @@ class Change:
     def deltas(self) -> list[Delta]:
         """The change as deltas, one per type, in the order of sending."""
         found = []
-        for type_url in SEND_ORDER:
+        for type_url in TYPES:
             upserts = tuple(r for (kind, _), r in self.upserts.items() if kind == type_url)
             removed = tuple(name for kind, name in self.removed if kind == type_url)
             if upserts or removed:

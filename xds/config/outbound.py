@@ -34,6 +34,7 @@ class Backend:
     protocol: str
     tls: UpstreamTls | None = None
     http2: bool = True
+    buffer_limit_bytes: int = 0
     confs: KindConfs = ()
     tls_conf: KindConfs = ()
 
@@ -101,6 +102,8 @@ class Outbound:
 def backend_cluster(ctx: Context, backend: Backend) -> Encoded:
     """The cluster of a destination."""
     draft = cluster.eds(backend.name, backend.tls, http2=backend.http2)
+    if backend.buffer_limit_bytes:
+        draft["per_connection_buffer_limit_bytes"] = wrapped(backend.buffer_limit_bytes)
     policies.edit_backend(draft, backend)
     return encode(CLUSTER, backend.name, serialized(cluster.CLUSTER, draft))
 
@@ -162,7 +165,5 @@ def _tcp(outbound: Outbound) -> Draft:
     splits = outbound.splits or outbound.routes[0].splits
     draft = hcm.tcp_proxy(outbound.service, splits[0].cluster, TCP_IDLE_S)
     if len(splits) > 1:
-        del draft["typed_config"]["cluster"]
-        clusters = [{"name": split.cluster, "weight": split.weight} for split in splits]
-        draft["typed_config"]["weighted_clusters"] = {"clusters": clusters}
+        hcm.split_tcp(draft, [(split.cluster, split.weight) for split in splits])
     return draft

@@ -9,6 +9,7 @@ What proxies share is planned once per profile (a group); the rest is the proxy'
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from mesh import naming
@@ -31,6 +32,7 @@ from xds.config.facts import (
     destination,
     mesh_facts,
 )
+from xds.config.gateway import gateway_items
 from xds.config.identity import Identity
 from xds.config.outbound import Source
 from xds.config.patched import patch_of, patched_group, patched_items
@@ -79,6 +81,8 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     if spiffe is not None:
         items.append(Item(SECRET, naming.TRUST_BUNDLE_SECRET, trust_bundle.query(mesh)))
     profile = _profile(ctx, settings, facts, client, security, matched, proxy)
+    if facts.gateway == "BUILTIN":
+        items.extend(_gateway(ctx, facts, client, profile, matched, proxy))
     groups = tuple(_outbounds(ctx, facts, client, profile))
     if patch := patch_of(proxy):
         items = list(patched_items(items, patch))
@@ -99,6 +103,20 @@ def _identity(facts: DataplaneFacts, security: tls.Security | None, spiffe: Spif
         provider=spiffe.name if spiffe is not None else "",
         spiffe_id=spiffe.spiffe_id if spiffe is not None else "",
     )
+
+
+def _gateway(
+    ctx: Context,
+    facts: DataplaneFacts,
+    client: Client,
+    profile: Profile,
+    matched: Matched,
+    proxy: KindConfs,
+) -> Iterator[Item]:
+    source = source_of(facts, client) if logs(matched) else None
+    of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
+    own = replace(profile, gateway=facts.tags)
+    yield from gateway_items(ctx, facts, client, own, matched, of_listeners, source)
 
 
 def _zone_proxy(

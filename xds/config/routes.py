@@ -68,12 +68,17 @@ class Rule:
 
 def routes_of(rules: Iterable[Rule], cluster: str) -> tuple[Route, ...]:
     """The routes of a destination in order; what no rule matches goes to its own cluster."""
+    found = list(rules)
+    covered = any(hash_matches(list(rule.matches or CATCH_ALL)) == CATCH_ALL_NAME for rule in found)
+    ordered = sorted_routes(found)
+    return ordered if covered else (*ordered, default_route(cluster))
+
+
+def sorted_routes(rules: Iterable[Rule]) -> tuple[Route, ...]:
+    """The routes of rules, one per match, most specific first."""
     found: list[tuple[Any, Route]] = []
-    covered = False
     for rule in rules:
-        matches = rule.matches or CATCH_ALL
-        covered = covered or hash_matches(list(matches)) == CATCH_ALL_NAME
-        for match in matches:
+        for match in rule.matches or CATCH_ALL:
             route = Route(
                 name=rule.kri or hash_matches(list(rule.matches)),
                 match=text_of(match),
@@ -85,8 +90,7 @@ def routes_of(rules: Iterable[Rule], cluster: str) -> tuple[Route, ...]:
             )
             found.append((precedence(match), route))
     found.sort(key=lambda pair: pair[0])
-    ordered = tuple(route for _, route in found)
-    return ordered if covered else (*ordered, default_route(cluster))
+    return tuple(route for _, route in found)
 
 
 _PATH_TYPES = {"Exact": 0, "PathPrefix": 1, "RegularExpression": 2}
@@ -180,6 +184,8 @@ def _parameter(param: Mapping[str, str]) -> Draft:
 
 
 def _target(splits: Sequence[Split]) -> Draft:
+    if not splits:
+        return {}
     if len(splits) == 1:
         return {"cluster": splits[0].cluster}
     clusters = [{"name": split.cluster, "weight": wrapped(split.weight)} for split in splits]

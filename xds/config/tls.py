@@ -124,6 +124,17 @@ def downstream_socket(security: Security) -> Draft:
     return named(SOCKET, TLS + "DownstreamTlsContext", fields)
 
 
+def server_socket(certificates: tuple[str, ...]) -> Draft:
+    """The transport socket of a gateway: its certificates, and clients that need not have any."""
+    context: Draft = {
+        "tls_certificate_sds_secret_configs": [_sds(name) for name in certificates],
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+    }
+    fields = {"common_tls_context": context, "require_client_certificate": {"value": False}}
+    return named(SOCKET, TLS + "DownstreamTlsContext", fields)
+
+
 def _common(identity: str, ca: str, matchers: list[Draft]) -> Draft:
     sans = [{"san_type": "URI", "matcher": matcher} for matcher in matchers]
     return {

@@ -27,7 +27,8 @@ from xds.types import Encoded
 ROOT = Path(__file__).resolve().parents[3]
 CASES = Path(os.environ.get("RAFTMESH_CONFORMANCE", ROOT / "../shared/conformance/cases")).resolve() / "xds"
 MESH, ZONE_MESH, ZONE = "envoyconfig", "envoyconfig-zoneproxies", "kuma-3"
-FLOOR = 52
+GATEWAY_MESH = "envoyconfig-builtingateway"
+FLOOR = 59
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no conformance cases at {CASES}")
 
@@ -148,6 +149,40 @@ def zone_proxies() -> list[dict[str, Any]]:
     return documents
 
 
+def gateway() -> list[dict[str, Any]]:
+    server_tags = {"kuma.io/protocol": "http", "version": "v1", "instance": "1", "team": "server-owners"}
+    networking = {
+        "address": "192.168.0.1",
+        "gateway": {"type": "BUILTIN", "tags": {"kuma.io/service": "gateway-proxy"}},
+    }
+    listeners = [{"port": 8080, "protocol": "HTTP"}]
+    rule = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "default": {"backendRefs": [{"kind": "MeshService", "name": "echo-service", "port": 80}]},
+    }
+    to = [{"targetRef": {"kind": "Mesh"}, "hostnames": ["example.kuma.io"], "rules": [rule]}]
+    target = {"kind": "MeshGateway", "name": "gateway-proxy"}
+    return [
+        {"type": "Mesh", "name": GATEWAY_MESH, "mtls": MTLS, "meshServices": {"mode": "Exclusive"}},
+        {"type": "Dataplane", "mesh": GATEWAY_MESH, "name": "gateway-proxy", "networking": networking},
+        {
+            "type": "MeshGateway",
+            "mesh": GATEWAY_MESH,
+            "name": "gateway-proxy",
+            "selectors": [{"match": {"kuma.io/service": "gateway-proxy"}}],
+            "conf": {"listeners": listeners},
+        },
+        {
+            "type": "MeshHTTPRoute",
+            "mesh": GATEWAY_MESH,
+            "name": "route",
+            "spec": {"targetRef": target, "to": to},
+        },
+        dataplane("echo-service", 80, mesh=GATEWAY_MESH, tags=server_tags, networking=TRANSPARENT),
+        mesh_service("echo-service", 80, "http", mesh=GATEWAY_MESH, vip="241.0.0.1"),
+    ]
+
+
 def base() -> list[dict[str, Any]]:
     allow = {"type": "MeshTrafficPermission", "mesh": MESH, "name": "allow-all-envoyconfig"}
     allow["spec"] = {"from": [{"targetRef": {"kind": "Mesh"}, "default": {"action": "Allow"}}]}  # type: ignore[assignment]
@@ -182,7 +217,7 @@ def configs(documents: list[dict[str, Any]], name: str) -> tuple[Any, Any]:
     metadata = dict(METADATA)
     if name.endswith("no-reusable-ports"):
         metadata["features"] = [feature for feature in FEATURES if feature != "feature-reuse-port"]
-    mesh = ZONE_MESH if name.startswith("zone-proxy") else MESH
+    mesh = documents[0]["name"]
     source.connect(node(name, mesh=mesh, **metadata), lambda deltas: None)
     assert not source.failures
     return source.config(mesh, name), source.config(mesh, name, shadow=True)
@@ -269,7 +304,8 @@ def differences(expected: Any, actual: Any, path: str = "") -> Iterator[str]:
 def check(found: Path, name: str, golden: Path) -> list[str]:
     """What is wrong with one case; [] when it passes."""
     expected = json.loads(golden.read_text())
-    resources = zone_proxies() if name.startswith("zone-proxy") else base()
+    worlds = {"builtingateway": gateway, "sidecars": base, "zoneproxies": zone_proxies}
+    resources = worlds[found.relative_to(CASES).parts[0]]()
     documents = [*resources, *(doc for doc in yaml.safe_load_all(found.read_text()) if doc)]
     real, shadow = configs(documents, name)
     if shadow is None:

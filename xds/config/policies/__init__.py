@@ -36,6 +36,7 @@ from xds.config.policies import (
 
 if TYPE_CHECKING:
     from xds.config.external import External
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Backend, Outbound
     from xds.config.routes import Route
@@ -81,6 +82,13 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     ratelimit.edit_inbound_listener(draft, inbound)
     timeout.edit_inbound_listener(draft, inbound)
     permission.edit_inbound_listener(draft, inbound)
+
+
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Apply what policies say of a port of a gateway to its listener."""
+    accesslog.edit_gateway_listener(draft, listener)
+    trace.edit_gateway_listener(draft, listener)
+    timeout.edit_gateway_listener(draft, listener)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:

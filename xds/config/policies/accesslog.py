@@ -18,6 +18,7 @@ from xds.config.draft import Draft, Fields, named
 from xds.config.policies.collectors import any_value, otel_cluster_name
 
 if TYPE_CHECKING:
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Outbound, Source
     from xds.config.routes import Route
@@ -54,6 +55,7 @@ HTTP_FORMAT = (
 )
 UNKNOWN = "unknown"
 EXTERNAL = "external"
+ANY_DESTINATION = "*"
 
 Values = Mapping[str, str]
 
@@ -75,6 +77,13 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
         "%KUMA_TRAFFIC_DIRECTION%": "INBOUND",
     }
     _add(draft, _backends(inbound.confs), values, inbound.source)
+
+
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Log what comes in from outside the mesh."""
+    if listener.source is not None:
+        values = _outbound_values(listener.source, ANY_DESTINATION)
+        _add(draft, _backends(listener.confs), values, listener.source)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:

@@ -15,6 +15,7 @@ from xds.config.facts import is_http
 
 if TYPE_CHECKING:
     from xds.config.external import External
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Backend, Outbound
     from xds.config.routes import Route
@@ -74,6 +75,21 @@ def edit_zone_chain(draft: Draft, chain: Chain) -> None:
         manager["common_http_protocol_options"] = {"idle_timeout": seconds(0)}
         for route in hcm.routes_of(manager):
             _edit_route(route, conf)
+
+
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Timeouts of traffic from outside the mesh."""
+    conf = conf_of(KIND, listener.confs)
+    if conf is None:
+        return
+    _edit_filters(draft, conf)
+    for manager in hcm.managers(draft):
+        if conf.idle_timeout is not None:
+            manager["common_http_protocol_options"]["idle_timeout"] = duration(conf.idle_timeout)
+        if conf.http is not None and conf.http.request_timeout is not None:
+            manager["request_timeout"] = duration(conf.http.request_timeout)
+        if conf.http is not None and conf.http.stream_idle_timeout is not None:
+            manager["stream_idle_timeout"] = duration(conf.http.stream_idle_timeout)
 
 
 def edit_external(draft: Draft, external: External) -> None:

@@ -18,6 +18,7 @@ from xds.config.policies.collectors import (
 )
 
 if TYPE_CHECKING:
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Outbound, Source
     from xds.config.zoneproxy import ZoneListener
@@ -39,6 +40,12 @@ def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
     """Report the requests to a destination. What leaves the mesh is reported by the egress."""
     if outbound.source is not None and not outbound.external:
         _edit(draft, outbound.proxy, outbound.source, f"OUTBOUND_{outbound.display_service}")
+
+
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Report the requests that come in from outside the mesh."""
+    if listener.source is not None:
+        _edit(draft, listener.proxy, listener.source, "INBOUND")
 
 
 def edit_zone_chain(draft: Draft, value: ZoneListener) -> None:
