@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def token(tls: Path) -> Token:
 
 
 def grant_of(token: Token, **changed: Any) -> Grant:
-    return Grant(**{"key": token.key, "expires_ms": NOW_MS + 1, "voter": False} | changed)
+    return replace(Grant(token.key, NOW_MS + 1, voter=False), **changed)
 
 
 def test_a_token_survives_its_text(token: Token) -> None:

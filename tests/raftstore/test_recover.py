@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> Path:
     """A directory with a log of six entries, of which the first three are known to be committed."""
     path = tmp_path / "data"
     with DataDir.open(path, **IDS) as directory:
-        wal = Wal.open(RealDisk(directory.wal_path), **IDS)
+        wal = Wal.open(RealDisk(directory.wal_path), cluster_id="c1", node_id="n1")
         wal.setCurrentTerm(4, "n2")
         roster = roster_of(n1=Entry("h1:1", Wanted.VOTER), n4=Entry("h4:1", Wanted.VOTER))
         payloads = [NO_OP, command("a"), roster, ADD.encode(), command("b"), command("tail")]
@@ -90,7 +90,7 @@ def test_a_damaged_snapshot_is_found(data: Path, tmp_path: Path) -> None:
 
 def test_a_gap_between_snapshot_and_log_is_found(tmp_path: Path) -> None:
     with DataDir.open(tmp_path, **IDS) as directory:
-        wal = Wal.open(RealDisk(directory.wal_path), **IDS, segment_bytes=1)
+        wal = Wal.open(RealDisk(directory.wal_path), cluster_id="c1", node_id="n1", segment_bytes=1)
         for index in range(1, 6):
             wal.add(NO_OP, index, 1)
             wal.flush()
