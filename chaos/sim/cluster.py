@@ -171,18 +171,10 @@ class Cluster:
             raise NotConverged(f"{seconds} s after the faults ended: {state}")
         self.checker.final()
 
-    def reaches_quorum(self, host: Host) -> bool:
-        """Whether messages can go both ways between `host` and a majority, itself included."""
-        cut, voters = self.network.cut, host.node.voters
-        reached = 1 + sum(
-            1
-            for peer in voters
-            if peer != host.id
-            and self.hosts[peer].up
-            and (host.id, peer) not in cut
-            and (peer, host.id) not in cut
-        )
-        return 2 * reached > len(voters)
+    def reaches(self, one: str, other: str) -> bool:
+        """Whether messages can go both ways between two running nodes, now."""
+        cut = self.network.cut
+        return self.hosts[other].up and (one, other) not in cut and (other, one) not in cut
 
     # --- inside --------------------------------------------------------------------------
 

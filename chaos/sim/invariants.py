@@ -106,7 +106,7 @@ class Checker:
         self._commit_seen: dict[str, int] = {}
         self._applied_index: dict[str, int] = {}
         self._effects: dict[str, int] = {}
-        self._cut_off_since: dict[str, float] = {}
+        self._reached_at: dict[tuple[str, str], float] = {}  # (leader, voter)
 
     # --- told by the hosts ---------------------------------------------------------------
 
@@ -163,7 +163,8 @@ class Checker:
     def _look_at_leader(self, host: Host) -> None:
         node = host.node
         if node.role != LEADER:
-            self._cut_off_since.pop(host.id, None)
+            for pair in [pair for pair in self._reached_at if pair[0] == host.id]:
+                del self._reached_at[pair]
             return
         first = node.term not in self._leaders
         leader = self._leaders.setdefault(node.term, host.id)
@@ -181,15 +182,23 @@ class Checker:
                 )
 
     def _look_at_fence(self, host: Host) -> None:
-        """Longer than an election timeout without a quorum in reach, whatever is still under way."""
-        now = self._cluster.now
-        if self._cluster.reaches_quorum(host):
-            self._cut_off_since.pop(host.id, None)
-            return
-        since = self._cut_off_since.setdefault(host.id, now)
-        limit = host.config.election_timeout_max_s + STEP_SLACK_S
-        if now - since > limit:
-            raise NotFenced(f"{host.id} leads term {host.node.term}, cut off for {now - since:.2f} s")
+        """Which voters could a leader exchange messages with during the last election timeout?
+
+        However late what they said arrives, only they may keep it in office. A new leader
+        and a new voter are given that time.
+        """
+        now, limit = self._cluster.now, host.config.election_timeout_max_s + STEP_SLACK_S
+        reached = {host.id}
+        for voter in host.node.voters:
+            at = self._reached_at.setdefault((host.id, voter), now)
+            if self._cluster.reaches(host.id, voter):
+                at = self._reached_at[host.id, voter] = now
+            if now - at <= limit:
+                reached.add(voter)
+        if 2 * len(reached) <= len(host.node.voters):
+            raise NotFenced(
+                f"{host.id} leads term {host.node.term} and reached only {sorted(reached)} of late"
+            )
 
     # --- at the end ----------------------------------------------------------------------
 
