@@ -76,6 +76,7 @@ class App:
 
     name: str
     port: int = 0
+    address: str = HOST
     seen: list[Seen] = field(default_factory=list)
     answer: Callable[[Seen], Awaitable[web.Response]] | None = None
 
@@ -96,10 +97,10 @@ class App:
 
 @contextlib.asynccontextmanager
 async def serving(app: App) -> AsyncIterator[App]:
-    """Serve an application on a port of its own."""
+    """Serve an application at its address, on a port of its own unless it has one."""
     runner = web.ServerRunner(web.Server(app.handle, access_log=None), shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, HOST, app.port).start()
+    await web.TCPSite(runner, app.address, app.port).start()
     app.port = runner.addresses[0][1]
     try:
         yield app

@@ -305,7 +305,7 @@ def _transparent(
                 proxying.outbound_port,
                 client.unified,
                 client.reuse_port,
-                matches=matches,
+                matches=None if matches is None else passthrough.fitting(matches, ip_version),
                 confs=of_mesh,
                 source=source_of(facts, client) if of_mesh else None,
             )

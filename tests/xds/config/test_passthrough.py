@@ -70,6 +70,14 @@ def test_matched_makes_a_chain_per_place_the_most_precise_first() -> None:
     assert names == ["envoy.filters.listener.tls_inspector", "envoy.filters.listener.http_inspector"]
 
 
+def test_a_family_without_a_place_has_no_way_out() -> None:
+    """Envoy refuses a listener without chains, and would leave the open one before it in place."""
+    address = {"type": "IP", "value": "192.0.2.7", "protocol": "tcp"}
+    found = config(restricted("Matched", address))
+    assert OUTBOUND in found[LISTENER]
+    assert "outbound:passthrough:ipv6" not in found[LISTENER]
+
+
 def test_addresses_of_the_other_family_are_in_the_other_listener() -> None:
     found = config(restricted("Matched", *PLACES))[LISTENER]["outbound:passthrough:ipv6"]["filterChains"]
     ranges = [chain["filterChainMatch"].get("prefixRanges") for chain in found]

@@ -52,6 +52,11 @@ def matches_of(confs: KindConfs) -> tuple[Match, ...] | None:
     return tuple(sorted(found, key=_precision))
 
 
+def fitting(matches: Iterable[Match], ip_version: int) -> tuple[Match, ...]:
+    """The places that the listener of one address family can let through; with none it must not exist."""
+    return tuple(match for match in matches if _fits(match, ip_version))
+
+
 def _precision(match: Match) -> tuple[Any, ...]:
     length = 0
     if match.kind == "CIDR":
@@ -64,12 +69,9 @@ def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
     """Replace the open chain of the outbound listener by one per allowed place."""
     if passthrough.direction != "outbound" or passthrough.matches is None:
         return
-    allowed = [match for match in passthrough.matches if _fits(match, passthrough.ip_version)]
-    draft["filter_chains"] = [*_tcp_chains(allowed), *_http_chains(allowed)]
-    if not draft["filter_chains"]:
-        return
+    draft["filter_chains"] = [*_tcp_chains(passthrough.matches), *_http_chains(passthrough.matches)]
     hcm.add_tls_inspector(draft)
-    if any(match.protocol in HTTP_PROTOCOLS for match in allowed):
+    if any(match.protocol in HTTP_PROTOCOLS for match in passthrough.matches):
         draft["listener_filters"].append(named(HTTP_INSPECTOR_FILTER, HTTP_INSPECTOR))
 
 
