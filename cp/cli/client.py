@@ -94,7 +94,7 @@ class Client:
                     async with session.request(
                         method, address + path, data=data, params=params, headers=sent
                     ) as got:
-                        answer = Answer(got.status, await _decode(got), dict(got.headers))
+                        answer = Answer(got.status, await _decode(got), got.headers)
                 except (aiohttp.ClientError, TimeoutError) as error:
                     failures.append(f"{address}: {error or type(error).__name__}")
                     continue

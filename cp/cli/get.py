@@ -25,6 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-o", "--output", choices=OUTPUTS, default="table")
     parser.add_argument("--size", type=int, default=None, help="at most so many")
     parser.add_argument("--offset", default="", help="where the page begins")
+    parser.add_argument("--at", default="", metavar="INDEX", help="as it was at this log index")
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle))
 
@@ -36,7 +37,8 @@ def handle(args: argparse.Namespace) -> int:
 
 
 def _get_one(args: argparse.Namespace, kind: Kind) -> str:
-    answer = client_of(args).call("GET", path_of(kind, args.mesh, args.name), missing_ok=True)
+    params = {"at": args.at} if args.at else {}
+    answer = client_of(args).call("GET", path_of(kind, args.mesh, args.name), params=params, missing_ok=True)
     if answer.status == 404:
         where = f" in mesh {args.mesh!r}" if kind.scope == "mesh" else ""
         raise CommandError(f"No resources found{where}: there is no {kind.name} with name {args.name!r}")
@@ -58,7 +60,7 @@ def _head_first(document: Document) -> str:
 
 
 def _get_page(args: argparse.Namespace, kind: Kind) -> str:
-    params = {}
+    params = {"at": args.at} if args.at else {}
     if args.size is not None:
         params["size"] = str(args.size)
     if args.offset:
