@@ -19,6 +19,7 @@ from cp.api import (
     inspect,
     lists,
     meta,
+    openapi,
     overviews,
     past,
     proxyconfig,
@@ -36,6 +37,7 @@ access_log = logging.getLogger("cp.access")
 # Each adds its routes; a path that two could answer belongs to the first.
 SUBJECTS = (
     meta.routes,
+    openapi.routes,
     cluster.routes,
     streams.routes,
     past.routes,

@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("diff", "cp.cli.history"),
     ("rollback", "cp.cli.rollback"),
     ("plan", "cp.cli.rollback"),
+    ("lint", "cp.cli.lint"),
     ("inspect", "cp.cli.inspect"),
     ("generate", "cp.cli.generate"),
     ("config", "cp.cli.config"),
