@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("get", "cp.cli.get"),
     ("history", "cp.cli.history"),
     ("diff", "cp.cli.history"),
+    ("watch", "cp.cli.watch"),
     ("rollback", "cp.cli.rollback"),
     ("plan", "cp.cli.rollback"),
     ("lint", "cp.cli.lint"),
