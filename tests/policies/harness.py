@@ -172,9 +172,9 @@ class World:
     async def start(self, mesh: Mapping[str, Any]) -> None:
         """Start the control plane, with one mesh that has no policies."""
         environ = ENVIRON | {"RAFTMESH_GENERAL_WORK_DIR": str(self.directory / "cp")}
-        store = MemoryStore()
-        self.worker = Worker(load(None, environ).config, store, identities=self._identities)
-        self._stack.push_async_callback(store.close)
+        self.store = MemoryStore()
+        self.worker = Worker(load(None, environ).config, self.store, identities=self._identities)
+        self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.worker.stop)
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         timeout = aiohttp.ClientTimeout(total=DEADLINE_S)

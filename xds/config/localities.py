@@ -55,7 +55,7 @@ def placed_assignment(cluster: str, endpoints: Iterable[Endpoint], place: Place)
         if priority is None:
             continue
         sub_zone = ""
-        if priority == 0 and endpoint.zone == place.zone:
+        if priority == 0:
             sub_zone, weight = _affinity(endpoint, place, conf)
             weights[sub_zone] = weight
         groups.setdefault((priority, endpoint.zone, sub_zone), []).append(endpoint)
@@ -85,8 +85,8 @@ def by_zone(endpoints: Iterable[Endpoint]) -> list[LocalityEndpoints]:
 
 
 def _priority(zone: str, own: str, conf: Json) -> int | None:
-    """The priority of a zone; None when it gets no traffic."""
-    if zone == own:
+    """The priority of a zone; None when it gets no traffic. Proxies that name no zone are in the own one."""
+    if zone in ("", own):
         return 0
     rules = (conf.get("crossZone") or {}).get("failover")
     if not rules:
