@@ -61,19 +61,21 @@ async def _watch(control_plane: ControlPlane, path: str, params: dict[str, str],
 
 async def _print_stream(content: aiohttp.StreamReader, params: dict[str, str], count: int) -> bool:
     """Whether as many lines were printed as were asked for. Notes in `params` how far it came."""
-    event, printed = "", 0
+    event, index, printed = "", "", 0
     async for line in content:
         name, _, value = line.decode().rstrip("\n").partition(": ")
         if name == "event":
             event = value
-        elif name == "id" and event != "snapshot":
-            params["since"] = value
+        elif name == "id":
+            index = value
         elif name == "data" and event == "compacted":
             raise CommandError("what came after --since is no longer kept; start without it")
         elif name == "data" and event != "bookmark":
             sys.stdout.write(value + "\n")
             sys.stdout.flush()
             printed += 1
+            if event == "commit":  # after a part of a snapshot, only a new snapshot is whole
+                params["since"] = index
             if printed == count:
                 return True
     return False
