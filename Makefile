@@ -53,6 +53,14 @@ sim: setup ## simulated clusters under faults: SEEDS=n FIRST_SEED=k
 judges: setup ## deliberately broken builds, each of which the simulation must catch
 	$(BIN)/python -m chaos.sim judges
 
+.PHONY: chaos
+chaos: setup ## real replicas in network namespaces under faults, as root: [FAULT=name]
+	$(BIN)/python -m chaos.processes $(if $(FAULT),--fault $(FAULT)) $(ARGS)
+
+.PHONY: compose-test
+compose-test: setup ## replicas in containers under faults: [FAULT=name] [TOPOLOGY=mesh]
+	PYTHON=$(BIN)/python FAULT=$(FAULT) TOPOLOGY=$(TOPOLOGY) compose/test.sh
+
 .PHONY: check
 check: setup ## format, lint, types, one-way imports
 	$(BIN)/ruff format --check .

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -24,15 +25,22 @@ from chaos.engine import SOCKET, Engine, EngineError
 from chaos.history import Stalled
 from chaos.trial import Fault, Report, summary, trial
 from chaos.truth import from_lines
+from cp.up.traffic import Traffic
+from raftstore.guarantees import Violation
 from raftstore.types import Commit
 
 SERVICE, PROJECT = "com.docker.compose.service", "com.docker.compose.project"
 DATA_DIR = "/var/lib/raftmesh"
 API_PORT = "5681"
 PEERS = "peers"  # the network between replicas; clients come by another
+WEB, WEB_PORT = "web", "10000"
 SETTLE_S = 90.0
 POLL_S = 0.2
 FULL_BYTES_MAX = 1 << 30
+
+
+class DataPlane(Violation):
+    """A failure of the control plane became a failed request."""
 
 
 class NothingToTest(Exception):
@@ -58,11 +66,16 @@ class Containers:
             remedy = "docker compose -f compose/cluster-3.yml up --build -d"
             raise NothingToTest(f"no replica runs in the project {self.project!r}; start some: {remedy}")
 
-    async def _url(self, container: str, service: str) -> str:
+    async def _url(self, container: str, service: str, port: str = API_PORT) -> str:
         if self.by_name:
-            return f"http://{service}:{API_PORT}"
+            return f"http://{service}:{port}"
         ports = (await self.engine.inspect(container))["NetworkSettings"]["Ports"]
-        return f"http://127.0.0.1:{ports[f'{API_PORT}/tcp'][0]['HostPort']}"
+        return f"http://127.0.0.1:{ports[f'{port}/tcp'][0]['HostPort']}"
+
+    async def traffic_url(self) -> str | None:
+        """Where the demo's requests go in, through the Envoy of `web`; None without a demo."""
+        found = await self.engine.containers([f"{PROJECT}={self.project}", f"{SERVICE}={WEB}"])
+        return await self._url(found[0]["Id"], WEB, WEB_PORT) if found else None
 
     async def container(self, name: str) -> str:
         """The id of a replica's container."""
@@ -204,21 +217,48 @@ async def run(project: str, by_name: bool, faults: list[Fault], seconds: float) 
     """Raises NothingToTest."""
     if not SOCKET.exists():
         raise NothingToTest(f"there is no Docker: {SOCKET} does not exist")
-    reports = []
     async with Engine() as engine:
         rig = Containers(engine, project, by_name)
-        async with rig.session:
+        async with rig.session, AsyncExitStack() as stack:
             await rig.find()
             await rig.settled()
             print(f"{len(rig.replicas)} replicas: {', '.join(rig.replicas)}", flush=True)
-            label = f"{int(time.time()):x}"
-            for number, fault in enumerate(faults):
-                report = await trial(rig, fault, seconds, f"c{label}-{number}")
-                reports.append(report)
-                print(report.line(), flush=True)
-                for violation in report.violations:
-                    print(f"  {type(violation).__name__}: {str(violation)[:4000]}", flush=True)
-    return reports
+            traffic = None
+            if url := await rig.traffic_url():
+                await flows(url)
+                traffic = await stack.enter_async_context(Traffic(url, workers=2, pause_s=0.1))
+            return [
+                await one(rig, fault, seconds, f"c{int(time.time()):x}-{number}", traffic)
+                for number, fault in enumerate(faults)
+            ]
+
+
+async def one(rig: Containers, fault: Fault, seconds: float, label: str, traffic: Traffic | None) -> Report:
+    """One trial. Requests between services must not notice it: proxies keep what they have."""
+    failed = traffic.tally.failed if traffic else 0
+    report = await trial(rig, fault, seconds, label)
+    if traffic is not None and traffic.tally.failed > failed:
+        text = (
+            f"{traffic.tally.failed - failed} requests between services failed: {traffic.tally.failures[-1]}"
+        )
+        report.violations.append(DataPlane(text))
+    print(report.line() + (f"  {traffic.tally.ok} requests served" if traffic else ""), flush=True)
+    for violation in report.violations:
+        print(f"  {type(violation).__name__}: {str(violation)[:4000]}", flush=True)
+    return report
+
+
+async def flows(url: str) -> None:
+    """Wait for the first request that goes through both Envoys. Raises Stalled."""
+    deadline = time.monotonic() + SETTLE_S
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as session:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(POLL_S)
+    raise Stalled(f"no request gets through {url} within {SETTLE_S:g} s")
 
 
 def main() -> int:
