@@ -107,3 +107,12 @@ def test_weights_may_be_given() -> None:
 def test_a_client_without_the_tag_has_no_preference() -> None:
     tags = {"localZone": {"affinityTags": [{"key": "rack"}]}}
     assert [found[2] for found in shape(assigned(tags))] == ["", "", ""]
+
+
+def test_a_proxy_that_names_no_zone_is_near() -> None:
+    """A client knows its zone by its label too, so a missing tag must not make neighbours strangers."""
+    rule = {"crossZone": {"failover": [{"to": {"type": "Only", "zones": ["east"]}}]}}
+    place = Place(zone="home", awareness=msgspec.json.encode(rule).decode())
+    body = placed_assignment("c", [endpoint("", 1), endpoint("east", 2)], place).body
+    message = proto.parse(proto.msg("envoy.config.endpoint.v3.ClusterLoadAssignment"), body)
+    assert [found.get("priority", 0) for found in proto.to_json(message)["endpoints"]] == [0, 1]
