@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("inspect", "cp.cli.inspect"),
     ("generate", "cp.cli.generate"),
     ("config", "cp.cli.config"),
+    ("completion", "cp.cli.completion"),
     ("version", "cp.cli.version"),
 )
 
