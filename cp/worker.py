@@ -135,7 +135,10 @@ class Worker:
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
         source = Source(
-            self.live.view, identities=self._identities, later=asyncio.get_running_loop().call_soon
+            self.live.view,
+            identities=self._identities,
+            later=asyncio.get_running_loop().call_soon,
+            zone=self.config.multizone.zone.name,
         )
         unsubscribe = self.live.subscribe(lambda view, changes, _: source.advance(view, changes))
         proxies = Proxies(
