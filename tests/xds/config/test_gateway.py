@@ -1,0 +1,147 @@
+"""Builtin gateways: listeners by port, routes by host, certificates from secrets, bytes by server name."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.certificates import make_certificate
+from tests.xds.config.envoy_check import validate
+from tests.xds.config.worlds import dataplane, mesh, mesh_service, node, rendered, view_of
+from xds.config.gateway import fits
+from xds.config.names import tagged_cluster_name
+from xds.config.source import Source
+from xds.types import CLUSTER, LISTENER, ROUTE, RUNTIME, SECRET
+
+TAGS = {"kuma.io/service": "edge"}
+
+
+def documents(*listeners: dict[str, Any], routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    networking = {"address": "192.168.0.9", "gateway": {"type": "BUILTIN", "tags": TAGS}}
+    gateway = {"type": "MeshGateway", "mesh": "default", "name": "edge", "selectors": [{"match": TAGS}]}
+    return [
+        mesh(meshServices={"mode": "Exclusive"}),
+        {"type": "Dataplane", "mesh": "default", "name": "edge-1", "networking": networking},
+        gateway | {"conf": {"listeners": list(listeners)}},
+        dataplane("web", 80, tags={"kuma.io/protocol": "http"}),
+        mesh_service("web", 80),
+        *routes,
+    ]
+
+
+def route(kind: str, rules: list[dict[str, Any]], name: str = "r", **to: Any) -> dict[str, Any]:
+    target = {"kind": "MeshGateway", "name": "edge"}
+    spec = {"targetRef": target, "to": [{"targetRef": {"kind": "Mesh"}, "rules": rules, **to}]}
+    return {"type": kind, "mesh": "default", "name": name, "spec": spec}
+
+
+REFS = {"backendRefs": [{"kind": "MeshService", "name": "web", "port": 80}]}
+HTTP_RULES = [
+    {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "default": REFS},
+    {"matches": [{"path": {"type": "Exact", "value": "/lost"}}], "default": {"backendRefs": []}},
+]
+
+
+def config(found: list[dict[str, Any]]) -> dict[str, Any]:
+    source = Source(view_of(found))
+    stream = source.connect(node("edge-1"), lambda deltas: None)
+    assert not source.failures
+    return rendered(stream.snapshot())
+
+
+def cluster_name() -> str:
+    return tagged_cluster_name({"kuma.io/service": "default_web___msvc_80"}, TAGS)
+
+
+def test_http_listeners_of_a_port_share_one_set_of_routes() -> None:
+    listeners = [
+        {"port": 80, "protocol": "HTTP", "hostname": "a.test"},
+        {"port": 80, "protocol": "HTTP", "hostname": "*.b.test"},
+    ]
+    found = config(documents(*listeners, routes=[route("MeshHTTPRoute", HTTP_RULES)]))
+    assert set(found[LISTENER]) == {"edge:HTTP:80"}
+    (routes,) = found[ROUTE].values()
+    assert [host["domains"] for host in routes["virtualHosts"]] == [["*.b.test"], ["a.test"]]
+    assert set(found[CLUSTER]) == {cluster_name()}
+    assert found[CLUSTER][cluster_name()]["perConnectionBufferLimitBytes"] == 32768
+    assert found[RUNTIME]["gateway.listeners"] == {"name": "gateway.listeners", "layer": {}}
+
+
+def test_the_most_specific_route_is_first_and_one_that_leads_nowhere_says_so() -> None:
+    found = config(documents({"port": 80, "protocol": "HTTP"}, routes=[route("MeshHTTPRoute", HTTP_RULES)]))
+    (routes,) = found[ROUTE].values()
+    exact, prefix = routes["virtualHosts"][0]["routes"]
+    assert exact["match"] == {"path": "/lost"}
+    assert exact["directResponse"] == {"status": 500}
+    (share,) = prefix["route"]["weightedClusters"]["clusters"]
+    assert share["name"] == cluster_name()
+    assert share["requestHeadersToAdd"][0]["header"]["value"] == "&kuma.io/service=edge&"
+
+
+def test_routes_with_other_hosts_are_not_served() -> None:
+    elsewhere = route("MeshHTTPRoute", HTTP_RULES, hostnames=["c.test"])
+    listener = {"port": 80, "protocol": "HTTP", "hostname": "a.test"}
+    (routes,) = config(documents(listener, routes=[elsewhere]))[ROUTE].values()
+    assert "virtualHosts" not in routes
+
+
+def https(directory: Path) -> list[dict[str, Any]]:
+    pair = make_certificate(directory, "a.test")
+    pem = Path(pair.key_path).read_bytes() + Path(pair.cert_path).read_bytes()
+    secret = {"type": "Secret", "mesh": "default", "name": "a-cert"}
+    secret["data"] = base64.b64encode(pem).decode()
+    tls = {"mode": "TERMINATE", "certificates": [{"secret": "a-cert"}]}
+    listener = {"port": 443, "protocol": "HTTPS", "hostname": "a.test", "tls": tls}
+    return [*documents(listener, routes=[route("MeshHTTPRoute", HTTP_RULES)]), secret]
+
+
+def tcp(directory: Path | None = None) -> list[dict[str, Any]]:
+    passthrough = {"port": 444, "protocol": "TLS", "hostname": "b.test", "tls": {"mode": "PASSTHROUGH"}}
+    rules = [{"default": REFS}]
+    return documents({"port": 99, "protocol": "TCP"}, passthrough, routes=[route("MeshTCPRoute", rules)])
+
+
+def test_tcp_and_tls_carry_bytes() -> None:
+    found = config(tcp())[LISTENER]
+    (chain,) = found["edge:TLS:444"]["filterChains"]
+    assert chain["filterChainMatch"] == {"serverNames": ["b.test"], "transportProtocol": "tls"}
+    assert chain["filters"][0]["typedConfig"]["cluster"] == cluster_name()
+    assert "filterChainMatch" not in found["edge:TCP:99"]["filterChains"][0]
+
+
+def test_a_gateway_that_no_meshgateway_selects_has_no_listeners() -> None:
+    found = documents({"port": 80, "protocol": "HTTP"}, routes=[])
+    found[2]["selectors"] = [{"match": {"kuma.io/service": "other"}}]
+    assert LISTENER not in config(found)
+
+
+@pytest.mark.parametrize(
+    ("hostname", "pattern", "expected"),
+    [
+        ("a.test", "*", True),
+        ("a.test", "a.test", True),
+        ("x.a.test", "*.a.test", True),
+        ("a.test", "*.a.test", False),
+        ("b.test", "a.test", False),
+    ],
+)
+def test_hosts_fit_listeners(hostname: str, pattern: str, expected: bool) -> None:
+    assert fits(hostname, pattern) is expected
+
+
+def test_https_shows_the_certificate_of_its_host(tmp_path: Path) -> None:
+    found = config(https(tmp_path))
+    (chain,) = found[LISTENER]["edge:HTTPS:443"]["filterChains"]
+    assert chain["filterChainMatch"]["serverNames"] == ["a.test"]
+    assert set(found[SECRET]) == {"cert.rsa.a-cert"}
+    assert set(found[SECRET]["cert.rsa.a-cert"]["tlsCertificate"]) == {"certificateChain", "privateKey"}
+    assert set(found[ROUTE]) == {"edge:HTTPS:443:a.test"}
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("make", [https, tcp])
+def test_envoy_accepts(make: Any, tmp_path: Path) -> None:
+    validate(config(make(tmp_path)), tmp_path)

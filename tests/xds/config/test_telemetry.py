@@ -1,0 +1,80 @@
+"""MeshMetric: listeners for who scrapes, sockets for who is pushed to; and the runner's own configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.xds.config.policies.sidecar import Sidecar
+from tests.xds.config.worlds import mesh_service, policy
+from xds.types import CLUSTER, LISTENER
+
+ADMIN = {"dataplane.admin.port": "9901", "workdir": "/run/web"}
+PROMETHEUS = {"type": "Prometheus", "prometheus": {"port": 5670, "path": "/metrics", "clientId": "main"}}
+OTEL = {"type": "OpenTelemetry", "openTelemetry": {"endpoint": "otel.test:4317", "refreshInterval": "30s"}}
+DYNAMIC = "_kuma:dynamicconfig"
+
+
+def measured(*backends: dict[str, Any], **metadata: Any) -> Sidecar:
+    sidecar = {"profiles": {"appendProfiles": [{"name": "None"}]}, "includeUnused": False}
+    applications = [{"name": "app", "port": 8888}]
+    conf = {"backends": list(backends), "sidecar": sidecar, "applications": applications}
+    return Sidecar(policy("MeshMetric", "m", default=conf), **ADMIN, **metadata)
+
+
+def document(sidecar: Sidecar, path: str) -> tuple[dict[str, Any], str, list[dict[str, Any]]]:
+    """The body under a path, as JSON and as text, and the routes that serve it."""
+    routes = [r for r in sidecar.routes(DYNAMIC) if r["match"]["path"] == path]
+    body = routes[-1]["directResponse"]["body"]["inlineString"]
+    return json.loads(body), body, routes
+
+
+def test_prometheus_scrapes_envoy() -> None:
+    sidecar = measured(PROMETHEUS)
+    name = "_kuma:metrics:prometheus:main"
+    assert sidecar.listener(name)["address"]["socketAddress"] == {"address": "192.168.0.1", "portValue": 5670}
+    (route,) = sidecar.routes(name)
+    assert route["match"] == {"path": "/metrics"}
+    assert route["route"] == {"cluster": "kuma:envoy:admin", "prefixRewrite": "/stats/prometheus"}
+
+
+def test_collectors_are_reached_through_a_socket() -> None:
+    sidecar = measured(OTEL)
+    name = "_kuma:metrics:opentelemetry:otel.test-4317"
+    assert sidecar.listener(name)["address"] == {"pipe": {"path": "/run/web/kuma-otel-otel.test-4317.sock"}}
+    assert sidecar.config[CLUSTER][name]["type"] == "STRICT_DNS"
+
+
+def test_the_runner_is_told_what_to_publish() -> None:
+    found, body, (known, served) = document(measured(OTEL), "/meshmetric")
+    metrics = found["observability"]["metrics"]
+    assert metrics["backends"][0]["openTelemetry"]["refreshInterval"] == "30s"
+    assert metrics["applications"] == [{"name": "app", "port": 8888, "path": "/metrics"}]
+    assert metrics["sidecar"] == {"profiles": {"appendProfiles": [{"name": "None"}]}, "includeUnused": False}
+    assert metrics["extraLabels"]["team"] == "a"
+    assert metrics["extraLabels"]["kuma_io_services"] == ",web,web-db,"
+    tag = hashlib.sha256(body.encode()).hexdigest()
+    assert served["responseHeadersToAdd"][0]["header"] == {"key": "Etag", "value": tag}
+    assert known["match"]["headers"] == [{"name": "If-None-Match", "stringMatch": {"exact": tag}}]
+    assert known["directResponse"] == {"status": 304}
+
+
+def test_names_are_resolved_by_a_runner_that_does() -> None:
+    service = mesh_service("named", vip="241.0.0.9")
+    service["status"]["addresses"] = [{"hostname": "named.svc.mesh.local"}]
+    sidecar = Sidecar(service, features=["feature-embedded-dns"])
+    found, _, _ = document(sidecar, "/dns")
+    assert found["records"] == [{"name": "named.svc.mesh.local", "ips": ["241.0.0.9"]}]
+
+
+def test_without_need_there_is_no_listener_for_the_runner() -> None:
+    assert DYNAMIC not in Sidecar().config[LISTENER]
+
+
+@pytest.mark.envoy
+def test_envoy_accepts(tmp_path: Path) -> None:
+    measured(PROMETHEUS, OTEL, features=["feature-embedded-dns"]).validate(tmp_path)
