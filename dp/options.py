@@ -93,7 +93,7 @@ def load_resource(text: str, variables: Mapping[str, str], proxy_type: str) -> d
     try:
         document = yaml.safe_load(render_template(text, variables))
     except yaml.YAMLError as error:
-        raise BadInput(f"the Dataplane is not valid YAML: {error}") from None
+        raise BadInput(f"the Dataplane is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise BadInput("the Dataplane must be one YAML mapping with `type`, `mesh`, `name` and `networking`")
     wanted = PROXY_KINDS[proxy_type]

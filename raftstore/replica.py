@@ -431,7 +431,11 @@ class Replica:
         voters = self.node.voters
         reached = [peer for peer in voters if peer == self.id or self._connected(peer)]
         if 2 * len(reached) <= len(voters):
-            return f"no quorum: of {', '.join(voters)} only {', '.join(reached) or 'none'} can be reached"
+            others = " or ".join(peer for peer in voters if peer not in reached)
+            return (
+                f"no quorum: of {', '.join(voters)} only {', '.join(reached) or 'none'} can be reached; "
+                f"ask {others}, which may have one"
+            )
         return f"no leader: {', '.join(reached)} of {', '.join(voters)} are electing one"
 
     def _connected(self, peer: str) -> bool:

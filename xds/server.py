@@ -9,6 +9,9 @@ module; another transport needs `send`, `end`, and someone to call `on_message` 
     ...
     await server.stop()
 
+Kuma's bootstrap also has Envoy ask for health checks on this port (HDS). There are none to ask for, so
+that stream is accepted and stays quiet: refused, Envoy would log it and ask again every second, forever.
+
 Traps that the options below avoid: gRPC refuses streams beyond 1,000 that wait to be accepted,
 which loses proxies in a reconnect storm, and closes connections that ping "too often".
 """
@@ -41,6 +44,8 @@ from xds.stream import Observer, Stream
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 DELTA_METHOD = "DeltaAggregatedResources"
 SOTW_METHOD = "StreamAggregatedResources"
+HEALTH_SERVICE = "envoy.service.health.v3.HealthDiscoveryService"
+HEALTH_METHOD = "StreamHealthCheck"
 STOPPING = "the control plane is stopping"
 
 _OPTIONS = (
@@ -97,7 +102,7 @@ class AdsServer:
         self._streams: dict[int, Stream] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._server: grpc.aio.Server | None = None
 
     def streams(self) -> Iterator[Stream]:
@@ -114,7 +119,13 @@ class AdsServer:
             DELTA_METHOD: grpc.stream_stream_rpc_method_handler(self._handler(DeltaSession)),
             SOTW_METHOD: grpc.stream_stream_rpc_method_handler(self._handler(SotwSession)),
         }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        health = {HEALTH_METHOD: grpc.stream_stream_rpc_method_handler(self._nothing_to_check)}
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(SERVICE, handlers),
+                grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
+            )
+        )
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -124,7 +135,7 @@ class AdsServer:
 
     async def stop(self, grace: float = 1.0) -> None:
         """End all streams, so that proxies turn to another replica, and stop listening."""
-        self._stopping = True
+        self._stopping.set()
         for stream in list(self._streams.values()):
             stream.end("UNAVAILABLE", STOPPING)
         with contextlib.suppress(TimeoutError):
@@ -136,7 +147,7 @@ class AdsServer:
 
     def _handler(self, session: type[Session]) -> Callable[[Any, Any], AsyncIterator[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            if self._stopping:
+            if self._stopping.is_set():
                 await context.abort(grpc.StatusCode.UNAVAILABLE, STOPPING)
             transport = _GrpcTransport()
             stream = self._open(session, transport, context)
@@ -154,6 +165,10 @@ class AdsServer:
                     self._idle.set()
 
         return handle
+
+    async def _nothing_to_check(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        await self._stopping.wait()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, STOPPING)
 
     def _open(self, session: type[Session], transport: _GrpcTransport, context: Any) -> Stream:
         metadata = context.invocation_metadata() or ()

@@ -35,7 +35,7 @@ def to_problem(error: Exception, request: web.Request) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, StoreError):
-        return _of_store(error)
+        return _of_store(error, "" if request.method in ("GET", "HEAD") else "nothing was written: ")
     if isinstance(error, BadRequest):
         return bad_request(error.detail)
     if isinstance(error, web.HTTPException):
@@ -52,7 +52,7 @@ def to_problem(error: Exception, request: web.Request) -> Problem:
     )
 
 
-def _of_store(error: StoreError) -> Problem:
+def _of_store(error: StoreError, outcome: str) -> Problem:
     detail = str(error)
     match error:
         case Unavailable():
@@ -63,7 +63,7 @@ def _of_store(error: StoreError) -> Problem:
             return Problem(
                 503,
                 "Service unavailable",
-                f"nothing was written: {detail}",
+                f"{outcome}{detail}",
                 headers=headers,
                 extra={"leader": error.leader},
             )
@@ -72,9 +72,7 @@ def _of_store(error: StoreError) -> Problem:
             return Problem(504, "Unknown outcome", f"{detail}; {remedy}", headers={"Retry-After": "1"})
         case Overloaded():
             wait = str(math.ceil(error.retry_after_s))
-            return Problem(
-                429, "Too many requests", f"nothing was written: {detail}", headers={"Retry-After": wait}
-            )
+            return Problem(429, "Too many requests", f"{outcome}{detail}", headers={"Retry-After": wait})
         case TooLarge():
             return Problem(413, "Request Entity Too Large", detail)
         case Compacted():

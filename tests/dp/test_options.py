@@ -28,7 +28,7 @@ def test_a_dataplane_is_rendered_decoded_and_checked() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [", "not valid YAML"),
+        ("a: [", r"not valid YAML: while parsing a flow node expected .* line 1, column 5"),
         ("- a\n- b", "must be one YAML mapping"),
         ("type: Mesh\nname: m", "type: must be Dataplane"),
         ("type: Dataplane\nmesh: m\nname: {{ who }}", "who"),

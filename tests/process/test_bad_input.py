@@ -110,9 +110,19 @@ async def test_a_raft_port_in_use_is_named(mesh: LocalMesh, tmp_path: Path) -> N
 
 async def test_a_data_directory_in_use_is_named(cluster: LocalMesh, tmp_path: Path, api: Api) -> None:
     replica = cluster.replicas[0]
-    status, output = await start_and_fail(replica.config_path)
+    free = {"interface": "127.0.0.1", "port": 0}
+    config = changed(
+        replica,
+        tmp_path / "c.yaml",
+        apiServer={"http": free, "https": {"enabled": False}},
+        dpServer={"port": 0},
+        diagnostics={"serverPort": 0},
+        raft={"listen": "127.0.0.1:0"},
+    )
+    status, output = await start_and_fail(config)
     assert status != 0
-    assert "in use" in output
+    (line,) = [line for line in output.splitlines() if line.startswith("Error")]
+    assert "is in use by process" in line and yaml.safe_load(config.read_text())["raft"]["dataDir"] in line
     assert "Traceback" not in output
     await ready(api, cluster.replicas)
 

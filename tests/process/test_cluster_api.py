@@ -177,7 +177,8 @@ async def test_a_minority_says_why_it_takes_no_writes_and_still_reads(cluster: L
         try:
             await api.put(survivor.api, path("after"), timeout_policy("after"))
         except ApiError as error:
-            return error.status == 503 and "quorum" in str(error)
+            others_named = f"ask {' or '.join(replica.name for replica in others)}" in str(error)
+            return error.status == 503 and "no quorum" in str(error) and others_named
         return False
 
     await until("a 503 that names the quorum", refused)

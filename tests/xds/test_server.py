@@ -13,7 +13,7 @@ from chaos.fakeenvoy import Connection, FakeEnvoy
 from tests.xds.fixtures import StaticSource, cluster, endpoints, listener, route
 from xds.effects import Acked, Effect, Nacked, Send
 from xds.proto import msg, serialize
-from xds.server import SERVICE, SOTW_METHOD, AdsServer
+from xds.server import HEALTH_METHOD, HEALTH_SERVICE, SERVICE, SOTW_METHOD, STOPPING, AdsServer
 from xds.source import NodeInfo, Refused
 from xds.stream import Stream
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -264,6 +264,20 @@ async def test_state_of_the_world_is_served_too() -> None:
             call.cancel()
     finally:
         await server.stop(0)
+
+
+async def test_who_asks_for_health_checks_is_kept_waiting_until_the_end() -> None:
+    server = AdsServer(mesh())
+    port = await server.start("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(5):
+        call = channel.stream_stream(f"/{HEALTH_SERVICE}/{HEALTH_METHOD}")()
+        await call.write(b"")
+        reading = asyncio.ensure_future(call.read())
+        assert not (await asyncio.wait([reading], timeout=0.2))[0], "nothing comes, and the stream stays"
+        await server.stop(1)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await reading
+        assert (await call.code(), await call.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
 
 
 async def test_an_address_that_is_taken_is_an_error() -> None:
