@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xds.config.endpoints import Selector, destination_endpoints, selected_endpoints
 from xds.config.external import external_endpoints
 from xds.config.facts import Pairs
 from xds.config.localities import Place, placed_assignment
+from xds.config.remote import placed_endpoints, placed_service_endpoints
 from xds.engine import Context, derivation
 from xds.types import Encoded
 
@@ -16,11 +16,14 @@ def assignment(
 ) -> Encoded:
     """The assignment of one port of a destination."""
     if kind == "MeshExternalService":
-        return placed_assignment(cluster, external_endpoints(ctx, mesh, name, place.zone), place)
-    return placed_assignment(cluster, destination_endpoints(ctx, kind, mesh, name, port), place)
+        found = external_endpoints(ctx, mesh, name, place.zone)
+    else:
+        found = placed_endpoints(ctx, kind, mesh, name, port, place.zone, place.crossing)
+    return placed_assignment(cluster, found, place)
 
 
 @derivation
 def service_assignment(ctx: Context, cluster: str, mesh: str, tags: Pairs, place: Place) -> Encoded:
     """The assignment of a service known by tags."""
-    return placed_assignment(cluster, selected_endpoints(ctx, mesh, Selector(tags=tags)), place)
+    found = placed_service_endpoints(ctx, mesh, tags, place.zone, place.crossing)
+    return placed_assignment(cluster, found, place)

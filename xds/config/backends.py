@@ -224,12 +224,13 @@ def place_of(profile: Profile, policies: KindConfs) -> Place:
     """Where the client is, as far as the endpoints of a destination depend on it."""
     conf = confs.raw_conf("MeshLoadBalancingStrategy", policies)
     awareness = (conf or {}).get("localityAwareness")
+    crossing = profile.security is not None
     if awareness is None:
-        return Place(profile.zone, zone_first=profile.zone_first)
+        return Place(profile.zone, zone_first=profile.zone_first, crossing=crossing)
     near = (awareness.get("localZone") or {}).get("affinityTags") or ()
     wanted = {tag["key"] for tag in near}
     tags = tuple(pair for pair in profile.tags if pair[0] in wanted)
-    return Place(profile.zone, confs.text_of(awareness), profile.zone_first, tags)
+    return Place(profile.zone, confs.text_of(awareness), profile.zone_first, crossing, tags)
 
 
 @derivation

@@ -9,6 +9,7 @@ part of the identity of the cluster or listener that it configures.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from mesh.policy.subset import (
 )
 from mesh.policy.targetref import match_policies, ordered_policies
 from mesh.policy.typed import CONF_TYPES
-from mesh.policy.values import Item
+from mesh.policy.values import Item, target_of
 from mesh.resource import SERVICE_TAG
 from xds.engine import Context, derivation
 
@@ -87,6 +88,18 @@ def policies_of(ctx: Context, kind: str, mesh: str) -> tuple[Item, ...]:
     return ordered_policies(ctx, kind, mesh)
 
 
+@dataclass(frozen=True, slots=True)
+class Selector(Item):
+    """A policy without what it says; compared by content, so that a change of that selects nobody anew."""
+
+
+@derivation
+def selectors_of(ctx: Context, kind: str, mesh: str) -> tuple[Selector, ...]:
+    """Whom each policy of a kind is for, least important first."""
+    policies = policies_of(ctx, kind, mesh)
+    return tuple(Selector(policy.meta, {"targetRef": target_of(policy)}) for policy in policies)
+
+
 @derivation
 def matched_policies(ctx: Context, mesh: str, name: str, shadow: bool) -> Matched | None:
     """Which policies select a Dataplane and its inbounds."""
@@ -101,7 +114,7 @@ def match_all(ctx: Context, proxy: Proxy, shadow: bool) -> Matched:
     to: list[tuple[str, Names]] = []
     inbound: dict[str, list[tuple[str, Names]]] = {}
     for kind in KINDS:
-        found = match_policies(ctx, proxy, kind, policies_of(ctx, kind, proxy.meta.mesh), shadow=shadow)
+        found = match_policies(ctx, proxy, kind, selectors_of(ctx, kind, proxy.meta.mesh), shadow=shadow)
         if found.key:
             to.append((kind, found.key))
         for endpoint in found.by_endpoint:

@@ -15,8 +15,12 @@ Operation = dict[str, Any]
 
 def diff(before: Any, after: Any) -> list[Operation]:
     """The operations that turn `before` into `after`, by path, removals first."""
-    found = list(_compare(before, after, ""))
-    return sorted(found, key=lambda operation: (operation["path"], operation["op"] == "add"))
+    return sorted(operations(before, after), key=lambda found: (found["path"], found["op"] == "add"))
+
+
+def operations(before: Any, after: Any) -> list[Operation]:
+    """The same operations in the order in which they apply."""
+    return list(_compare(before, after, ""))
 
 
 def _compare(before: Any, after: Any, path: str) -> Iterator[Operation]:

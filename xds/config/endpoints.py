@@ -6,14 +6,14 @@ changes, one frame is encoded and the rest is concatenation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from mesh.resource import DISPLAY_NAME, SERVICE_TAG, ZONE_TAG
 from xds.config.draft import Fields, serialized
-from xds.config.facts import Destination, InboundFacts, Pairs, Port, dataplane_facts, destination, pairs
+from xds.config.facts import InboundFacts, Pairs, Port, dataplane_facts, destination, pairs
 from xds.encode import socket_endpoint_frame
 from xds.engine import Context, derivation
 
@@ -122,18 +122,14 @@ def _dataplanes(ctx: Context, mesh: str, selector: Selector) -> Sequence[str]:
 
 
 @derivation
-def destination_endpoints(ctx: Context, kind: str, mesh: str, name: str, port: int) -> tuple[Endpoint, ...]:
-    """The endpoints of one port of a destination."""
-    facts = destination(ctx, kind, mesh, name)
+def service_endpoints(ctx: Context, mesh: str, name: str, port: int) -> tuple[Endpoint, ...]:
+    """The endpoints of one port of a MeshService, as far as its Dataplanes are known here."""
+    facts = destination(ctx, "MeshService", mesh, name)
     found = facts.port(port) if facts is not None else None
-    if facts is None or found is None:
+    selector = service_selector(ctx, mesh, name)
+    if found is None or selector is None:
         return ()
-    if kind == "MeshService":
-        selector = service_selector(ctx, mesh, name)
-        return selected_endpoints(ctx, mesh, _targeting(selector, found)) if selector else ()
-    if kind == "MeshMultiZoneService":
-        return tuple(_multi_zone(ctx, facts, port))
-    return ()
+    return selected_endpoints(ctx, mesh, _targeting(selector, found))
 
 
 def _targeting(selector: Selector, port: Port) -> Selector:
@@ -167,8 +163,3 @@ def multi_zone_members(ctx: Context, mesh: str, name: str) -> tuple[str, ...]:
         return ()
     found = [set(ctx.lookup("by_label", "MeshService", mesh, label, value)) for label, value in wanted]
     return tuple(key.name for key in sorted(set.intersection(*found)))
-
-
-def _multi_zone(ctx: Context, facts: Destination, port: int) -> Iterable[Endpoint]:
-    for member in multi_zone_members(ctx, facts.mesh, facts.name):
-        yield from destination_endpoints(ctx, "MeshService", facts.mesh, member, port)

@@ -33,12 +33,14 @@ class Place:
     """Where a client is, and how it prefers what is near.
 
     awareness: JSON of `localityAwareness`, "" when no policy says anything. zone_first: without a
-    policy, other zones only come when the own one cannot. tags: of the client.
+    policy, other zones only come when the own one cannot. crossing: the client has certificates, so it
+    may be sent to other zones. tags: of the client.
     """
 
     zone: str = ""
     awareness: str = ""
     zone_first: bool = False
+    crossing: bool = False
     tags: Pairs = ()
 
 

@@ -74,7 +74,7 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         *_transparent(
             ctx, facts, settings, client, matched, proxy, _permissive(ctx, facts, security, matched)
         ),
-        *_admin(facts, client),
+        *admin_items(facts.address, facts.admin_port or client.admin_port, client),
         *_telemetry(ctx, facts, client, matched, proxy),
         *_zone_proxy(ctx, facts, client, security, matched, proxy),
     ]
@@ -343,12 +343,12 @@ def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:
     yield Item(CLUSTER, value.name, query)
 
 
-def _admin(facts: DataplaneFacts, client: Client) -> Iterator[Item]:
-    port = facts.admin_port or client.admin_port
+def admin_items(address: str, port: int, client: Client) -> Iterator[Item]:
+    """Envoy's own interfaces of a proxy at `address`; none without an admin port."""
     if not port:
         return
     value = admin.Admin(
-        address=facts.address,
+        address=address,
         admin_address=client.admin_address,
         admin_port=port,
         readiness_port=client.readiness_port,

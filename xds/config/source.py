@@ -21,15 +21,17 @@ from typing import Any
 from mesh.reader import Reader
 from xds.config.client import client_of
 from xds.config.dump import derived, render
+from xds.config.explain import Explanation, explain
 from xds.config.facts import AdminTls, Client
 from xds.config.holdings import Change, Layer, snapshot_of
 from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
-from xds.config.limits import SLICE, SLICE_PROXIES
+from xds.config.ingress import ingress_plan
+from xds.config.limits import PROXIES_MAX, SLICE, SLICE_PROXIES
 from xds.config.plan import Plan, sidecar_plan
 from xds.engine import DerivationFailed, Engine, Query
 from xds.engine.derivation import Key
 from xds.engine.engine import Changes
-from xds.source import NodeInfo, OnChange
+from xds.source import NodeInfo, OnChange, Refused
 from xds.types import SECRET, Delta, Encoded, Snapshot
 
 log = logging.getLogger(__name__)
@@ -112,13 +114,18 @@ class Source:
     # --- ConfigSource ----------------------------------------------------------------------------
 
     def connect(self, node: NodeInfo, on_change: OnChange) -> Stream:
-        """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known."""
+        """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known.
+
+        Raises Refused when this worker has as many proxies as it can serve.
+        """
         mesh, _, name = node.id.partition(".")
         client = client_of(node, zone=self._zone, shadow=self._shadow)
         client = replace(client, admin_tls=self._admin_tls)
-        query = sidecar_plan.query(mesh, name, client)
+        query = plan_of(node)(mesh, name, client)
         proxy = self._proxies.get(query)
         if proxy is None:
+            if len(self._proxies) >= PROXIES_MAX:
+                raise Refused("RESOURCE_EXHAUSTED", f"{PROXIES_MAX} proxies are connected here; try another")
             proxy = self._proxies[query] = Proxy(query)
             self._by_dataplane.setdefault(_key_of(query), {})[proxy] = None
             self.engine.watch(query)
@@ -157,11 +164,24 @@ class Source:
         shadow: what it would have with shadow policies. Raises DerivationFailed.
         """
         proxies = list(self._by_dataplane.get(("Dataplane", mesh, name), ()))
-        client = proxies[0].query.args[2] if proxies else Client(zone=self._zone, admin_tls=self._admin_tls)
-        assert isinstance(client, Client)
         secrets = dict(proxies[0].secrets.resources.get(SECRET, {})) if proxies else {}
-        found = derived(self.engine, mesh, name, replace(client, shadow=shadow), secrets)
+        client = replace(self._client(mesh, name), shadow=shadow)
+        found = derived(self.engine, mesh, name, client, secrets)
         return None if found is None else render(found)
+
+    def explain(self, mesh: str, name: str, type_url: str, resource: str) -> Explanation | None:
+        """Why a proxy has a resource as it is; None when it does not have it."""
+        return explain(
+            self.engine, sidecar_plan.query(mesh, name, self._client(mesh, name)), type_url, resource
+        )
+
+    def _client(self, mesh: str, name: str) -> Client:
+        """What a proxy said of itself, or what one says that is not connected here."""
+        for proxy in self._by_dataplane.get(("Dataplane", mesh, name), ()):
+            client = proxy.query.args[2]
+            assert isinstance(client, Client)
+            return client
+        return Client(zone=self._zone, admin_tls=self._admin_tls)
 
     # --- moving ----------------------------------------------------------------------------------
 
@@ -224,7 +244,14 @@ class Source:
         for proxy, deltas in told.items():
             for stream in list(proxy.streams):
                 if stream.open:
-                    stream.on_change(deltas)
+                    self._hear(stream, deltas)
+
+    def _hear(self, stream: Stream, deltas: list[Delta]) -> None:
+        """Tell one stream; one that fails must not keep the news from the others."""
+        try:
+            stream.on_change(deltas)
+        except Exception:
+            log.exception("a stream could not take a change")
 
     def _announce(self, layer: Layer, change: Change) -> None:
         deltas = change.deltas()
@@ -389,6 +416,12 @@ class Source:
 
 
 def _key_of(plan: Query) -> Key:
-    """The key of the Dataplane that a plan is for."""
+    """The key of the Dataplane or ZoneIngress that a plan is for."""
     mesh, name, _ = plan.args
-    return ("Dataplane", str(mesh), str(name))
+    return ("Dataplane" if mesh else "ZoneIngress", str(mesh), str(name))
+
+
+def plan_of(node: NodeInfo) -> Callable[[str, str, Client], Query]:
+    """The plan of a node of its type: sidecars, gateways and zone proxies of a mesh, or a zone ingress."""
+    ingress = node.metadata.get("dataplane.proxyType") == "ingress"
+    return ingress_plan.query if ingress else sidecar_plan.query

@@ -248,6 +248,18 @@ def test_a_dataplane_that_vanishes_leaves_its_proxy_what_it_has() -> None:
     assert web.json(LISTENER) == before
 
 
+def test_a_stream_that_fails_does_not_keep_the_news_from_others() -> None:
+    world = World(mesh(), WEB, BACKEND_1)
+
+    def fail(deltas: object) -> None:
+        raise RuntimeError("broken stream")
+
+    world.source.connect(node("web"), fail)
+    other = Follower(world.source, "web")
+    world.put(BACKEND_2)
+    assert other.changed() == {("ClusterLoadAssignment", "backend")}
+
+
 class RotatingSecrets:
     """A provider whose certificates have a generation."""
 

@@ -1,0 +1,108 @@
+"""Why a proxy has a resource as it is: the resources and indexes that were read to derive it.
+
+The resource itself often reads nothing, since all that it depends on is in its arguments. So the walk
+starts at the plan and goes down as long as a result still holds the resource: the deepest such
+derivation is the one that decided about it, and what it and everything below it read is the answer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xds.config.backends import Item
+from xds.config.plan import Plan
+from xds.engine import DerivationFailed, Engine, Query
+from xds.engine.derivation import IndexKey, Key
+
+
+class Explanation(NamedTuple):
+    """keys: resources that were read, in order of reading. index_keys: lists and indexes that were.
+
+    derivations: names of the derivations from the plan down to the resource.
+    """
+
+    keys: tuple[Key, ...]
+    index_keys: tuple[IndexKey, ...]
+    derivations: tuple[str, ...]
+
+
+def explain(engine: Engine, plan: Query, type_url: str, name: str) -> Explanation | None:
+    """Why the proxy with that plan has the resource; None when it does not have it."""
+    path = _path(engine, plan, type_url, name)
+    if path is None:
+        return None
+    keys: dict[Key, None] = {}
+    index_keys: dict[IndexKey, None] = {}
+    seen: set[Query] = set()
+    for query in path[-2:]:
+        _collect(engine, query, keys, index_keys, seen)
+    return Explanation(tuple(keys), tuple(index_keys), tuple(query.derivation.name for query in path))
+
+
+def _path(engine: Engine, plan: Query, type_url: str, name: str) -> list[Query] | None:
+    """The plan, what it was made from, down to the resource's own derivation."""
+    for start in (plan, *_groups(engine, plan)):
+        item = _item(engine, start, type_url, name)
+        if item is None:
+            continue
+        path = [plan] if start == plan else [plan, start]
+        query: Query | None = start
+        while query is not None:
+            query = _below(engine, query, item)
+            if query is not None:
+                path.append(query)
+        return [*path, item.query]
+    return None
+
+
+def _groups(engine: Engine, plan: Query) -> tuple[Query, ...]:
+    value = _value(engine, plan)
+    return value.groups if isinstance(value, Plan) else ()
+
+
+def _value(engine: Engine, query: Query) -> object:
+    try:
+        value: object = engine.get(query.derivation, *query.args)
+    except DerivationFailed:
+        return None
+    return value
+
+
+def _items(engine: Engine, query: Query) -> tuple[object, ...]:
+    value = _value(engine, query)
+    if isinstance(value, Plan):
+        return value.items
+    return value if isinstance(value, tuple) else ()
+
+
+def _item(engine: Engine, query: Query, type_url: str, name: str) -> Item | None:
+    for found in _items(engine, query):
+        if isinstance(found, Item) and (found.type_url, found.name) == (type_url, name):
+            return found
+    return None
+
+
+def _below(engine: Engine, query: Query, item: Item) -> Query | None:
+    """A derivation that `query` reads and whose result holds the item, too."""
+    for used in engine.reads_of(query).queries:
+        if item in _items(engine, used):
+            return used
+    return None
+
+
+def _collect(
+    engine: Engine,
+    query: Query,
+    keys: dict[Key, None],
+    index_keys: dict[IndexKey, None],
+    seen: set[Query],
+) -> None:
+    if query in seen:
+        return
+    seen.add(query)
+    _value(engine, query)
+    reads = engine.reads_of(query)
+    keys.update(dict.fromkeys(reads.keys))
+    index_keys.update(dict.fromkeys(reads.index_keys))
+    for used in reads.queries:
+        _collect(engine, used, keys, index_keys, seen)
