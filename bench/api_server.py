@@ -96,6 +96,7 @@ class Bare:
             while True:
                 await response.write(await queue.get())
         self._queues.discard(queue)
+        return response
 
 
 async def main(dataplanes: int) -> None:

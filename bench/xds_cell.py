@@ -40,10 +40,11 @@ ROUNDS = {"endpoint": 9, "route": 9, "mesh-wide policy": 3}
 
 @dataclass
 class Meter:
-    """Observes all streams. sent: (proxy, bytes) of each response since `reset`; last_at: when the last
+    """Observes all streams. opened and sent (proxy, bytes of each response): since `reset`; last_at: when the last
     stream was opened or response answered."""
 
     streams: set[Stream] = field(default_factory=set)
+    opened: int = 0
     in_flight: int = 0
     resources: int = 0
     rejected: int = 0
@@ -51,10 +52,11 @@ class Meter:
     sent: list[tuple[str, bytes]] = field(default_factory=list)
 
     def reset(self) -> None:
-        self.resources, self.sent = 0, []
+        self.opened, self.resources, self.sent = 0, 0, []
 
     def stream_opened(self, stream: Stream) -> None:
         self.streams.add(stream)
+        self.opened += 1
         self.last_at = time.perf_counter()
 
     def stream_effect(self, stream: Stream, effect: Effect) -> None:
@@ -141,8 +143,8 @@ class Cell:
         self.source.engine.runs.clear()
         start, cpu = time.perf_counter(), time.process_time()
         act()
-        if storm:
-            await self._until(lambda: not self.meter.streams)
+        if storm:  # the first are back before the last are gone
+            await self._until(lambda: self.meter.opened == self.proxies)
         await self._until(lambda: len(self.meter.streams) == self.proxies)
         await self._quiet(STORM_QUIET_S if storm else QUIET_S)
         return {

@@ -52,6 +52,17 @@ def test_a_policy_for_all_is_told_to_all() -> None:
     assert work(10, 30, "route")[1] == CLIENTS
 
 
+@pytest.mark.parametrize("kind", ["route", "mesh-wide policy"])
+def test_what_a_policy_says_selects_no_proxy_anew(kind: str) -> None:
+    mesh, source, told = connected(10, 30)
+    source.advance(changes=mesh.change(kind, 1), view=mesh.view)
+    source.engine.runs.clear()
+    told.clear()
+    source.advance(changes=mesh.change(kind, 2), view=mesh.view)
+    assert told and source.engine.runs["confs.selectors_of"] == 1
+    assert source.engine.runs["confs.matched_policies"] == 0
+
+
 async def test_a_whole_cell() -> None:
     found = await Cell(10, 25).run()
     assert found["connect all"]["proxies"] == 25 and found["rejected"] == 0
