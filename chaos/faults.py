@@ -21,6 +21,7 @@ from chaos.trial import Fault
 NOTICE_S = 20.0
 PAUSE_S = 1.5
 RESET_EACH_S = 0.5
+RESETTING_S = 1.5  # two followers say nothing to each other but a ping each half second
 LOSS = 0.15
 DELAY_S = 0.04
 BYTES_PER_S = 100_000.0
@@ -191,7 +192,7 @@ async def proxied(rig: Replicas, how: Misbehaviour) -> AsyncIterator[list[FaultP
                 await rig.network.redirect(sender.number, receiver.number, port)
                 proxies.append(proxy)
         async with rig.network.resetting():
-            await asyncio.sleep(RESET_EACH_S)
+            await asyncio.sleep(RESETTING_S)
         await noticed("replicas talk through the proxies", lambda: sum(p.carried > 0 for p in proxies) >= 3)
         yield proxies
         await rig.network.heal()  # new connections go straight before the proxies end the old ones
