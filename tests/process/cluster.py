@@ -27,8 +27,9 @@ from typing import Any
 
 from raftstore.certs import create_ca, issue
 from raftstore.client import SocketStore
-from raftstore.errors import StoreError
+from raftstore.errors import StoreError, Unavailable
 from raftstore.port import Status
+from raftstore.types import Outcome, Txn
 
 DEADLINE_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -208,6 +209,19 @@ class Cluster:
     async def follower(self) -> StoreProcess:
         leader = await self.leader()
         return next(node for node in self.running() if node is not leader)
+
+    async def written(self, node: StoreProcess, txn: Txn, within_s: float = DEADLINE_S) -> Outcome:
+        """Submit until taken: while nobody leads a replica says so at once, which is no failure of the write."""
+
+        async def submit() -> Outcome | None:
+            try:
+                return await node.store.submit(txn, timeout_s=10.0)
+            except Unavailable:
+                return None
+
+        found = await self.until(f"{node.id} takes a write", submit, within_s)
+        assert isinstance(found, Outcome)
+        return found
 
     async def caught_up(self, within_s: float = DEADLINE_S) -> int:
         """The index that all running replicas have applied, when they are equal."""

@@ -200,7 +200,7 @@ async def test_a_minority_refuses_and_says_why(cluster: Cluster) -> None:
         if not node.running:
             node.start()
     await cluster.leader()
-    outcome = await left.store.submit(put("after"))
+    outcome = await cluster.written(left, put("after"))
     assert await names(left.store, outcome.index) == {"before", "after"}
 
 
@@ -219,7 +219,7 @@ async def test_stopping_the_leader_hands_over_and_loses_no_time(cluster: Cluster
     leader = await cluster.leader()
     other = await cluster.follower()
     assert leader.stop() == 0
-    outcome = await other.store.submit(put("after"), timeout_s=5.0)
+    outcome = await cluster.written(other, put("after"))
     assert isinstance(outcome, Outcome)
     assert "is leader in term 2" in "".join(node.log() for node in cluster if node is not leader)
 

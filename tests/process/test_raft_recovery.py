@@ -51,7 +51,7 @@ async def test_a_corrupt_replica_is_rebuilt_and_votes_again(tmp_path: Path) -> N
         await cluster.caught_up()
         next(node for node in cluster if node is not broken).kill()
         await cluster.leader()
-        assert (await broken.store.submit(put("after"), timeout_s=10.0)).applied
+        assert (await cluster.written(broken, put("after"))).applied
 
 
 async def test_with_one_peer_only_it_stays_silent(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_with_one_peer_only_it_stays_silent(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             await left.store.submit(put("too-early"), timeout_s=2.0)
         leader.start()
-        assert (await left.store.submit(put("later"), timeout_s=20.0)).applied
+        assert (await cluster.written(left, put("later"))).applied
 
         async def votes() -> bool:
             return "is a voter again" in lost.log(1000)
