@@ -55,8 +55,8 @@ class OutboundRules:
 
     def conf_for(self, destination: str, section: str = "") -> ResourceRule | None:
         """The rule for a destination KRI: of its section, else of the resource, else of the mesh."""
-        exact = self.rules.get(with_section(destination, section)) if section else None
-        return exact or self.rules.get(with_section(destination, "")) or self.for_mesh()
+        keys = lookup_keys(self.mesh, destination, section)
+        return next((self.rules[key] for key in keys if key in self.rules), None)
 
     def conf_for_route(self, route: str, destination: str, section: str = "") -> ResourceRule | None:
         """The rule for a MeshHTTPRoute KRI, else the one for the destination it routes."""
@@ -71,6 +71,14 @@ class OutboundRules:
 
     def __bool__(self) -> bool:
         return bool(self.rules)
+
+
+def lookup_keys(mesh: str, destination: str, section: str = "") -> Iterator[str]:
+    """Under which keys the rule for a destination may be, most precise first."""
+    if section:
+        yield with_section(destination, section)
+    yield with_section(destination, "")
+    yield kri("Mesh", "", "", "", mesh)
 
 
 def outbound_rules(reader: Reader, kind: str, mesh: str, policies: Sequence[Item]) -> OutboundRules:

@@ -47,6 +47,13 @@ def test_an_endpoint_costs_the_same_in_a_larger_mesh() -> None:
     assert work(10, 60, "endpoint") == (runs, told)
 
 
+def test_a_route_costs_the_same_in_a_larger_mesh() -> None:
+    runs, told = work(60, 30, "route")
+    assert told == CLIENTS and runs < 20 + CLIENTS  # one list for each set of services that a client uses
+    assert work(200, 30, "route") == (runs, told)
+    assert work(60, 90, "route") == (runs, told)
+
+
 def test_a_policy_for_all_is_told_to_all() -> None:
     assert work(10, 30, "mesh-wide policy")[1] == 30
     assert work(10, 30, "route")[1] == CLIENTS

@@ -16,11 +16,12 @@ import msgspec
 
 from mesh.policy.inbound import InboundRules, from_entries, inbound_rules
 from mesh.policy.kinds import POLICY_KINDS
-from mesh.policy.meta import kri
-from mesh.policy.outbound import OutboundRules, outbound_rules
+from mesh.policy.meta import kri, with_section
+from mesh.policy.outbound import OutboundRules, Rule, lookup_keys, outbound_rules
 from mesh.policy.proxy import Proxy, item_of, proxy_of
 from mesh.policy.single import single_rule
 from mesh.policy.subset import (
+    Subset,
     SubsetRule,
     Tag,
     by_precedence,
@@ -84,7 +85,7 @@ def only(confs: KindConfs, kinds: Iterable[str]) -> KindConfs:
 
 @derivation
 def policies_of(ctx: Context, kind: str, mesh: str) -> tuple[Item, ...]:
-    """All policies of a kind, least important first; compared by identity, since order is content."""
+    """All policies of a kind, least important first."""
     return ordered_policies(ctx, kind, mesh)
 
 
@@ -123,9 +124,17 @@ def match_all(ctx: Context, proxy: Proxy, shadow: bool) -> Matched:
     return Matched(tuple(to), tuple((key, tuple(found)) for key, found in inbound.items()))
 
 
+@derivation
+def policy_of(ctx: Context, kind: str, mesh: str, name: str) -> Item | None:
+    """One policy."""
+    resource = ctx.get(kind, mesh, name)
+    return None if resource is None else item_of(resource)
+
+
 def _items(ctx: Context, kind: str, mesh: str, names: Names) -> list[Item]:
-    wanted = set(names)
-    return [item for item in policies_of(ctx, kind, mesh) if item.meta.name in wanted]
+    """The policies of those names, which were selected in order of importance."""
+    found = (policy_of(ctx, kind, mesh, name) for name in names)
+    return [policy for policy in found if policy is not None]
 
 
 # --- outbound ------------------------------------------------------------------------------------
@@ -138,27 +147,42 @@ def to_rules(ctx: Context, kind: str, mesh: str, names: Names) -> OutboundRules:
 
 
 @derivation
-def to_conf(ctx: Context, kind: str, mesh: str, names: Names, destination: str, section: str) -> str:
-    """The conf of a kind for one port of a destination; "" when none. Routes: all confs as a list."""
-    rule = to_rules(ctx, kind, mesh, names).conf_for(destination, section)
-    if rule is None:
-        return ""
-    if kind == "MeshHTTPRoute":
-        origins = {key: source.meta.kri for key, source in rule.by_matches.items()}
-        return text_of({"confs": list(rule.confs), "origins": origins})
-    if kind == "MeshTCPRoute":
-        origin = rule.origins[-1].meta.kri if rule.origins else ""
-        return text_of({"conf": rule.conf, "origin": origin})
-    return text_of(rule.conf)
+def to_keys(ctx: Context, kind: str, mesh: str, names: Names) -> frozenset[str]:
+    """For what there is a rule of its own. It stops the wave of a policy that says something else of the same."""
+    return frozenset(to_rules(ctx, kind, mesh, names).rules)
 
 
 @derivation
-def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str, kri: str, section: str) -> str:
+def to_text(ctx: Context, kind: str, mesh: str, names: Names, key: str) -> str:
+    """The conf of one rule, which all destinations without a rule of their own share. Routes: all as a list."""
+    return _text_of_rule(kind, to_rules(ctx, kind, mesh, names).rules[key])
+
+
+@derivation
+def to_conf(ctx: Context, kind: str, mesh: str, names: Names, destination: str, section: str) -> str:
+    """The conf of a kind for one port of a destination; "" when none. Routes: all confs as a list."""
+    keys = to_keys(ctx, kind, mesh, names)
+    for key in lookup_keys(mesh, destination, section):
+        if key in keys:
+            return to_text(ctx, kind, mesh, names, key)
+    return ""
+
+
+@derivation
+def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str) -> str:
     """The conf of a kind for one MeshHTTPRoute (its KRI); "" when none is for that route itself."""
-    rules = to_rules(ctx, kind, mesh, names)
-    rule = rules.conf_for_route(route, kri, section)
-    plain = rules.conf_for(kri, section)
-    return "" if rule is None or rule is plain else text_of(rule.conf)
+    key = with_section(route, "")
+    return to_text(ctx, kind, mesh, names, key) if key in to_keys(ctx, kind, mesh, names) else ""
+
+
+def _text_of_rule(kind: str, rule: Rule, conf_index: int = 0) -> str:
+    if kind == "MeshHTTPRoute":
+        origins = {key: source.meta.kri for key, source in rule.by_matches.items()}
+        return text_of({"confs": list(rule.confs), "origins": origins})
+    conf = rule.confs[conf_index]
+    if kind == "MeshTCPRoute":
+        return text_of({"conf": conf, "origin": rule.origins[-1].meta.kri if rule.origins else ""})
+    return text_of(conf)
 
 
 def to_confs(
@@ -186,25 +210,31 @@ def all_to_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], 
 
 @derivation
 def service_rules(ctx: Context, kind: str, mesh: str, names: Names) -> tuple[SubsetRule, ...]:
-    """The `to` rules of some policies of one kind, for services known by tags."""
-    return tuple(to_subset_rules(kind, expand_routes(ctx, _items(ctx, kind, mesh, names))))
+    """The `to` rules of some policies of one kind, for services known by tags; the first that fits is right."""
+    return tuple(by_precedence(to_subset_rules(kind, expand_routes(ctx, _items(ctx, kind, mesh, names)))))
+
+
+@derivation
+def service_subsets(ctx: Context, kind: str, mesh: str, names: Names) -> tuple[Subset, ...]:
+    """For which services there are rules; as `to_keys`."""
+    return tuple(rule.subset for rule in service_rules(ctx, kind, mesh, names))
+
+
+@derivation
+def service_text(ctx: Context, kind: str, mesh: str, names: Names, position: int) -> str:
+    """The conf of one of the `service_rules`."""
+    found = service_rules(ctx, kind, mesh, names)[position]
+    return _text_of_rule(kind, found.rule, found.conf_index)
 
 
 @derivation
 def service_conf(ctx: Context, kind: str, mesh: str, names: Names, service: str) -> str:
     """As `to_conf`, for a service known by tags."""
     element = (Tag(SERVICE_TAG, service),)
-    rules = [rule for rule in service_rules(ctx, kind, mesh, names) if contains(rule.subset, element)]
-    if not rules:
-        return ""
-    best = by_precedence(rules)[0]
-    if kind == "MeshHTTPRoute":
-        origins = {key: source.meta.kri for key, source in best.rule.by_matches.items()}
-        return text_of({"confs": list(best.rule.confs), "origins": origins})
-    if kind == "MeshTCPRoute":
-        origin = best.rule.origins[-1].meta.kri if best.rule.origins else ""
-        return text_of({"conf": best.conf, "origin": origin})
-    return text_of(best.conf)
+    for position, subset in enumerate(service_subsets(ctx, kind, mesh, names)):
+        if contains(subset, element):
+            return service_text(ctx, kind, mesh, names, position)
+    return ""
 
 
 def service_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], service: str) -> KindConfs:

@@ -66,7 +66,7 @@ def outbound_items(
     own = cluster_name(facts, port, profile)
 
     def confs_of_route(kind: str, names: confs.Names, kri: str) -> str:
-        return confs.route_conf(ctx, kind, profile.mesh, names, kri, facts.kri, port.section)
+        return confs.route_conf(ctx, kind, profile.mesh, names, kri)
 
     found, splits = _routes(profile, policies, port.protocol, own, backends, confs_of_route)
     if any(own == split.cluster for route in found for split in route.splits) or not splits:

@@ -42,7 +42,7 @@ def test_a_cluster_comes_from_its_service_and_policies() -> None:
     explanation = SOURCE.explain("default", "web", CLUSTER, "default_api___msvc_80")
     assert explanation is not None
     assert ("MeshService", "default", "api") in explanation.keys
-    assert ("kind", "MeshTimeout", "default") in explanation.index_keys
+    assert ("MeshTimeout", "default", "slow") in explanation.keys
     assert ("MeshService", "default", "db") not in explanation.keys
     assert explanation.derivations[0] == "plan.sidecar_plan"
     assert explanation.derivations[-1] == "outbound.backend_cluster"
