@@ -16,6 +16,7 @@ import logging
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -65,17 +66,26 @@ def exit_of(error: BaseException) -> Exit:
     return next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.BUG)
 
 
-async def run_store(config: StoreConfig, stop: asyncio.Event | None = None) -> None:
+MakeService = Callable[[Replica, str], Service]
+
+
+async def run_store(
+    config: StoreConfig,
+    stop: asyncio.Event | None = None,
+    replica_type: type[Replica] = Replica,
+    make_service: MakeService = Service,
+) -> None:
     """Run a replica until SIGTERM or SIGINT, or until `stop` is set.
 
+    make_service(replica, socket_path): how it is served.
     Raises what Replica.start raises, and the error that ended the replica.
     """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    replica = await Replica.start(config)
-    service = Service(replica, config.socket_path) if config.socket_path else None
+    replica = await replica_type.start(config)
+    service = make_service(replica, config.socket_path) if config.socket_path else None
     try:
         if service is not None:
             await service.start()
@@ -126,10 +136,10 @@ async def hand_over(replica: Replica) -> None:
                 await replica.admin.transfer(best.id)
 
 
-def run(config: StoreConfig) -> Exit:
+def run(config: StoreConfig, make_service: MakeService = Service) -> Exit:
     """run_store on uvloop; errors become one line on standard error and an exit status."""
     try:
-        uvloop.run(run_store(config))
+        uvloop.run(run_store(config, make_service=make_service))
     except StoreError as error:
         say(config.node_id, error)
         return exit_of(error)

@@ -51,6 +51,8 @@ def free_ports(count: int) -> list[int]:
 class StoreProcess:
     """One replica's process. `settings` go into its StoreConfig."""
 
+    module = "raftstore.store_process"
+
     def __init__(self, node_id: str, root: Path, settings: dict[str, Any]) -> None:
         self.id = node_id
         self.root = root
@@ -74,7 +76,7 @@ class StoreProcess:
         config = json.dumps(self.settings | changed)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "raftstore.store_process", "--config-json", config],
+                [sys.executable, "-m", self.module, "--config-json", config],
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -121,6 +123,10 @@ class StoreProcess:
 class Cluster:
     """`size` replicas n1, n2, ... with one CA. Processes are killed when the block ends."""
 
+    process_type: type[StoreProcess] = StoreProcess
+
+    process_type = StoreProcess
+
     def __init__(self, root: Path, size: int = 3, **settings: Any) -> None:
         self.root = root
         self.certs = root / "certs"
@@ -139,7 +145,7 @@ class Cluster:
             "tls_dir": str(self.certs),
             "socket_path": str(self.root / f"{node_id}.sock"),
         }
-        return StoreProcess(node_id, self.root, settings | self.settings | changed)
+        return self.process_type(node_id, self.root, settings | self.settings | changed)
 
     def add_process(self, node_id: str) -> StoreProcess:
         """A replica that knows the others and waits to be added."""
