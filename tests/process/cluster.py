@@ -125,8 +125,6 @@ class Cluster:
 
     process_type: type[StoreProcess] = StoreProcess
 
-    process_type = StoreProcess
-
     def __init__(self, root: Path, size: int = 3, **settings: Any) -> None:
         self.root = root
         self.certs = root / "certs"
