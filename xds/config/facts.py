@@ -64,7 +64,6 @@ class Client:
     system_ca_path: str = ""
     ipv6: bool = True
     zone: str = ""
-    admin_tls: AdminTls | None = None
     shadow: bool = False
 
     @property

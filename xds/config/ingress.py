@@ -52,7 +52,7 @@ def ingress_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         chains=tuple(sorted(chains, key=lambda chain: chain.sni)),
     )
     own = networking.admin.port if networking.admin is not None else 0
-    items += admin_items(networking.address, own or client.admin_port, client)
+    items += admin_items(ctx, networking.address, own or client.admin_port, client)
     return Plan((Item(LISTENER, listener.name, zone_listener.query(listener)), *items), ())
 
 

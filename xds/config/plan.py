@@ -17,6 +17,7 @@ from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta
 from mesh.resource import WORKLOAD
 from xds.config import admin, confs, dynamic, inbound, telemetry, tls, transparent
+from xds.config.admintls import admin_tls
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
 from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
@@ -74,7 +75,7 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         *_transparent(
             ctx, facts, settings, client, matched, proxy, _permissive(ctx, facts, security, matched)
         ),
-        *admin_items(facts.address, facts.admin_port or client.admin_port, client),
+        *admin_items(ctx, facts.address, facts.admin_port or client.admin_port, client),
         *_telemetry(ctx, facts, client, matched, proxy),
         *_zone_proxy(ctx, facts, client, security, matched, proxy),
     ]
@@ -343,7 +344,7 @@ def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:
     yield Item(CLUSTER, value.name, query)
 
 
-def admin_items(address: str, port: int, client: Client) -> Iterator[Item]:
+def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterator[Item]:
     """Envoy's own interfaces of a proxy at `address`; none without an admin port."""
     if not port:
         return
@@ -354,7 +355,7 @@ def admin_items(address: str, port: int, client: Client) -> Iterator[Item]:
         readiness_port=client.readiness_port,
         unified=client.unified,
         reuse_port=client.reuse_port,
-        tls=client.admin_tls,
+        tls=admin_tls(ctx),
     )
     name = naming.admin_name(unified=client.unified)
     yield Item(CLUSTER, name, admin.admin_cluster.query(client.admin_address, port, client.unified))

@@ -22,7 +22,7 @@ from mesh.reader import Reader
 from xds.config.client import client_of
 from xds.config.dump import derived, render
 from xds.config.explain import Explanation, explain
-from xds.config.facts import AdminTls, Client
+from xds.config.facts import Client
 from xds.config.holdings import Change, Layer, snapshot_of
 from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
 from xds.config.ingress import ingress_plan
@@ -90,14 +90,12 @@ class Source:
         identities: IdentityProvider | None = None,
         later: Later | None = None,
         zone: str = "",
-        admin_tls: AdminTls | None = None,
         shadow: bool = False,
     ) -> None:
         self.engine = Engine(view)
         self._identities = identities or NoIdentities()
         self._later = later
         self._zone = zone
-        self._admin_tls = admin_tls
         self._shadow = shadow
         self._proxies: dict[Query, Proxy] = {}
         self._groups: dict[Query, Layer] = {}
@@ -120,7 +118,6 @@ class Source:
         """
         mesh, _, name = node.id.partition(".")
         client = client_of(node, zone=self._zone, shadow=self._shadow)
-        client = replace(client, admin_tls=self._admin_tls)
         query = plan_of(node)(mesh, name, client)
         proxy = self._proxies.get(query)
         if proxy is None:
@@ -181,7 +178,7 @@ class Source:
             client = proxy.query.args[2]
             assert isinstance(client, Client)
             return client
-        return Client(zone=self._zone, admin_tls=self._admin_tls)
+        return Client(zone=self._zone)
 
     # --- moving ----------------------------------------------------------------------------------
 

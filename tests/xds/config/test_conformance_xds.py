@@ -6,6 +6,7 @@ description of the suite names: addresses, statistics prefixes, and the operatio
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -19,7 +20,6 @@ import yaml
 
 from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh_service, node, view_of
 from xds.config.diff import diff
-from xds.config.facts import AdminTls
 from xds.config.identity import Identity, IdentityHandle, authority_secret, certificate_secret
 from xds.config.source import Source
 from xds.types import Encoded
@@ -50,7 +50,15 @@ METADATA = {
 }
 
 
-ADMIN_TLS = AdminTls(b"chain", b"key", b"ca")
+def pem(label: str) -> bytes:
+    return f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n".encode()
+
+
+ADMIN_CA = {
+    "type": "GlobalSecret",
+    "name": "envoy-admin-ca",
+    "data": base64.b64encode((pem("CERTIFICATE") + pem("PRIVATE KEY")) * 2).decode(),
+}
 
 
 class FixedSecrets:
@@ -213,7 +221,7 @@ def base() -> list[dict[str, Any]]:
 
 def configs(documents: list[dict[str, Any]], name: str) -> tuple[Any, Any]:
     """What a proxy has, and what it would have with shadow policies; both normalised."""
-    source = Source(view_of(documents, ZONE), identities=FixedIdentities(), zone=ZONE, admin_tls=ADMIN_TLS)
+    source = Source(view_of(documents, ZONE), identities=FixedIdentities(), zone=ZONE)
     metadata = dict(METADATA)
     if name.endswith("no-reusable-ports"):
         metadata["features"] = [feature for feature in FEATURES if feature != "feature-reuse-port"]
@@ -306,7 +314,7 @@ def check(found: Path, name: str, golden: Path) -> list[str]:
     expected = json.loads(golden.read_text())
     worlds = {"builtingateway": gateway, "sidecars": base, "zoneproxies": zone_proxies}
     resources = worlds[found.relative_to(CASES).parts[0]]()
-    documents = [*resources, *(doc for doc in yaml.safe_load_all(found.read_text()) if doc)]
+    documents = [*resources, ADMIN_CA, *(doc for doc in yaml.safe_load_all(found.read_text()) if doc)]
     real, shadow = configs(documents, name)
     if shadow is None:
         return ["the proxy gets no configuration"]
