@@ -23,6 +23,9 @@ PAGE_SIZE_MAX = 1_000
 REQUEST_ID_BYTES_MAX = 128
 REASON_BYTES_MAX = 512
 
+# Users whose roles are remembered: a request of one more looks them up again.
+ACCESS_USERS_MAX = 4_096
+
 # --- time ---------------------------------------------------------------------------------
 # How long a read waits for an index that this replica does not have yet; longer than an
 # election, shorter than the patience of a client.
@@ -42,6 +45,10 @@ HISTORY_BYTES_MAX = 128 * MIB
 WATCH_CHUNK = 500
 # Events that one answer of /history may look at: about 50 ms of the loop.
 HISTORY_SCANNED_MAX = 50_000
+# Bytes of the export of the history that are made before they are sent: some 5 ms of the loop.
+HISTORY_CHUNK = 64 << 10
+# A client's clock may be ahead of ours by so much before "now" is called the future.
+AT_AHEAD_S_MAX = 5.0
 WATCH_BOOKMARK_S = 10.0
 WATCHES_MAX = 1_000
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from cp.fielddiff import field_changes
 from mesh.codec import decode_value, rfc3339, to_document
 from mesh.errors import BadRequest
 from mesh.resource import ResourceKey
+from mesh.view import View
 from raftstore.types import Event, Op
 
 
-def event_body(event: Event, *, with_resource: bool = True) -> dict[str, Any]:
-    """The JSON of one event. `resource` is None after a delete."""
+def event_body(event: Event, *, with_resource: bool = True, before: View | None = None) -> dict[str, Any]:
+    """The JSON of one event. `resource` is None after a delete.
+
+    before: the state that the event changed, to tell in `changes` which fields; None leaves that out.
+    """
     body: dict[str, Any] = {
         "index": event.index,
         "term": event.term,
@@ -26,8 +31,13 @@ def event_body(event: Event, *, with_resource: bool = True) -> dict[str, Any]:
         "requestId": event.request_id.rpartition("#")[0] or event.request_id,
         "via": event.via,
     }
+    document = _document(event) if with_resource else None
+    if before is not None:
+        previous = before.get(*event.key)
+        found = field_changes(to_document(previous) if previous else None, document)
+        body["changes"] = [change.document() for change in found]
     if with_resource:
-        body["resource"] = _document(event)
+        body["resource"] = document
     return body
 
 

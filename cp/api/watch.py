@@ -16,23 +16,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
 
-from cp.api.consistency import INDEX_HEADER, read_number
+from cp.api.consistency import INDEX_HEADER, moment
 from cp.api.context import Context
 from cp.api.events import event_body
 from cp.limits import WATCH_BOOKMARK_S, WATCH_CHUNK, WATCHES_MAX
+from cp.live import LiveView
 from cp.problems import Problem, bad_parameter
 from mesh.codec import to_document
 from mesh.resource import ResourceKey
 from mesh.view import View
 from raftstore.errors import Compacted
-from raftstore.types import Bookmark, Commit
+from raftstore.types import Commit, Event
 
 Wanted = Callable[[ResourceKey], bool]
+Matches = Callable[[Event], bool]
+
+
+class _Watch(NamedTuple):
+    """What of the log a stream tells.
+
+    wanted: by key, of the snapshot and of commits; matches: by event. kind, mesh: of the snapshot
+    that comes first; no kind means none. with_changes: tell which fields differ.
+    """
+
+    wanted: Wanted
+    kind: str | None
+    mesh: str | None
+    matches: Matches
+    with_changes: bool
 
 
 def wants_watch(request: web.Request) -> bool:
@@ -40,18 +56,28 @@ def wants_watch(request: web.Request) -> bool:
     text = request.query.get("watch", "false")
     if text not in ("true", "false", ""):
         raise bad_parameter("watch", f"{text[:40]!r} is not allowed; allowed: true, false")
+    if text == "true" and "at" in request.query:
+        raise bad_parameter("at", "a watch tells what comes; begin in the past with since=INDEX")
     return text == "true"
 
 
-async def watch(
-    request: web.Request, context: Context, wanted: Wanted, kind: str | None, mesh: str | None
-) -> web.StreamResponse:
-    """Answer with the stream; returns when the client goes or the worker stops.
+def _every(event: Event) -> bool:
+    return True
 
-    kind, mesh: of the snapshot that comes first; no kind means everything, from now on.
-    """
-    live = context.live
-    since = _since(request)
+
+async def watch(
+    request: web.Request,
+    context: Context,
+    wanted: Wanted,
+    kind: str | None,
+    mesh: str | None,
+    *,
+    matches: Matches = _every,
+    with_changes: bool = False,
+) -> web.StreamResponse:
+    """Answer with the stream; returns when the client goes or the worker stops. See _Watch."""
+    live, told = context.live, _Watch(wanted, kind, mesh, matches, with_changes)
+    since = _since(request, live)
     if since is None and kind is None:
         since = live.index
     if since is not None:
@@ -69,25 +95,23 @@ async def watch(
     )
     with context.metrics.watching(), contextlib.suppress(ConnectionResetError):  # the client went
         await response.prepare(request)
-        async for message in _messages(context, wanted, kind, mesh, since):
+        async for message in _messages(context, told, since):
             await response.write(message)
     return response
 
 
-def _since(request: web.Request) -> int | None:
+def _since(request: web.Request, live: LiveView) -> int | None:
     text = request.query.get("since") or request.headers.get("Last-Event-ID")
-    return None if text is None else read_number("since", text)
+    return None if text is None else moment(text, live, "since")
 
 
-async def _messages(
-    context: Context, wanted: Wanted, kind: str | None, mesh: str | None, since: int | None
-) -> AsyncIterator[bytes]:
+async def _messages(context: Context, asked: _Watch, since: int | None) -> AsyncIterator[bytes]:
     """The stream's messages, without end but by `compacted` and the worker's stop."""
     live = context.live
-    if since is None and kind is not None:
+    if since is None and asked.kind is not None:
         view = live.view
         since = view.index
-        for chunk in _snapshot(view, wanted, kind, mesh):
+        for chunk in _snapshot(view, asked.wanted, asked.kind, asked.mesh):
             yield chunk
     told = live.index if since is None else since
     commits = live.commits(told)
@@ -102,12 +126,9 @@ async def _messages(
                 commits = live.commits(told)
                 yield _message("bookmark", told, {"index": told})
                 continue
-            if isinstance(item, Bookmark):
-                told = item.index
-            else:
-                told = item.index
-                if body := _commit(item, wanted):
-                    yield _message("commit", item.index, body)
+            told = item.index
+            if isinstance(item, Commit) and (body := _commit(item, asked, live)):
+                yield _message("commit", told, body)
     except Compacted as error:
         yield _message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
 
@@ -121,11 +142,13 @@ def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> Iterat
         yield _message("snapshot", view.index, {"index": view.index, "items": items, "last": last})
 
 
-def _commit(commit: Commit, wanted: Wanted) -> dict[str, Any] | None:
-    events = [event for event in commit.events if wanted(ResourceKey(*event.key))]
+def _commit(commit: Commit, asked: _Watch, live: LiveView) -> dict[str, Any] | None:
+    """A commit's message, or None when nothing of it is wanted. Raises Compacted."""
+    events = [each for each in commit.events if asked.wanted(ResourceKey(*each.key)) and asked.matches(each)]
     if not events:
         return None
-    return {"index": commit.index, "events": [event_body(event) for event in events]}
+    before = live.history.at(commit.index - 1) if asked.with_changes else None
+    return {"index": commit.index, "events": [event_body(event, before=before) for event in events]}
 
 
 def _message(event: str, index: int, body: Any) -> bytes:
