@@ -1,38 +1,50 @@
-"""Committed writes: rate and latency through a leader and a follower of three real replicas.
+"""Committed writes and linearizable reads: rate and latency, through a leader and a follower.
 
-Each replica is a process; replicas speak mutual TLS; each write is fsynced by a majority
-before it is acknowledged, and the client is another process that speaks to one replica
-over its socket, as a control-plane worker does. With N outstanding, N writers each wait for
-their answer before the next write.
+Three real replicas over mutual TLS, and three members of etcd, each side with its fsync on.
+Both are driven by the same client, a process of its own that speaks to one member over TCP
+(driver.py, store_clients.py): 1, 16 or 256 loops that each wait for their answer before they
+ask again. A cell runs on one side and at once, for as long, on the other, several times in
+turn, and the median of the pairs' ratios is told: the machine may be shared, and a burst of
+somebody else's work then spoils one pair and not the result.
 
-Yardsticks, measured right before each cell, as the machine may be shared: one fdatasync of
-the same size, and one round trip on loopback. A single write needs at least one of each,
-one after the other, so latencies are told as a ratio to their sum, and rates to syncs
-per second.
+"CPU" is what the three members of a side used for one answer, together; it depends least on what
+else the machine does, and on few cores it is what limits the rate.
+
+Yardsticks, measured before each cell: one fdatasync of the same size, and one round trip on
+loopback. A single write needs at least one of each, one after the other.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import shutil
 import statistics
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from bench import etcd
-from bench.harness import Report, fdatasync_s, percentile, round_trip_s, scratch_directory
-from raftstore.types import Key, Put, Txn
-from tests.process.cluster import Cluster, StoreProcess
+from bench.driver import Driver
+from bench.harness import Report, cpu_s, fdatasync_s, round_trip_s, scratch_directory
+from bench.store_clients import KEYS, Address
+from bench.stores import Side, sides
 
-SIZES = (200, 1024)
+SIZES = (200, 1024, 10_240)
 OUTSTANDING = (1, 16, 256)
-KEYS = 1_000
-Put1 = Callable[[int, bytes], Awaitable[object]]
+ROLES = ("leader", "follower")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One load on one side."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float  # microseconds of all members per answer
+
+
+Pair = tuple[Measured, Measured | None]
+UNITS = {"rate": "1/s", "p50": "ms", "p99": "ms", "cpu": "us"}
 
 
 def run(report: Report) -> None:
@@ -40,104 +52,75 @@ def run(report: Report) -> None:
 
 
 async def _run(report: Report) -> None:
-    seconds = 0.5 if report.quick else 2.0
-    async with contextlib.AsyncExitStack() as stack:
-        root = Path(stack.enter_context(scratch_directory()))
-        cluster = await stack.enter_async_context(Cluster(root))
-        cluster.start()
-        leader, follower = await cluster.leader(), await cluster.follower()
-        await load(_writer(leader), 200, 16, 0.5)
-        peer: etcd.Etcd | None = None
-        if shutil.which("etcd") is None:
-            report.note("etcd is not installed (Debian: etcd-server), so it is not raced")
-        else:
-            peer = await stack.enter_async_context(etcd.Etcd(root / "etcd"))
-            await load(peer.put, 200, 16, 0.5)
-        for size in SIZES:
+    seconds, rounds = (0.3, 1) if report.quick else (1.0, 3)
+    sizes = SIZES[:1] if report.quick else SIZES
+    with scratch_directory() as directory:
+        root = Path(directory)
+        async with Driver() as driver, sides(report, root) as racers:
+            for side in racers:
+                await driver.load(side.name, (await side.leader()).address, "put", 200, 16, 0.5)
+            for size in sizes:
+                for outstanding in OUTSTANDING:
+                    for role in ROLES:
+                        cell = Cell(driver, racers, role, "put", size, outstanding)
+                        tell(report, cell.name, await cell.rounds(rounds, seconds), floor_ms(root, size))
+            for side in racers:
+                await driver.fill(side.name, (await side.leader()).address, 1024, KEYS)
             for outstanding in OUTSTANDING:
-                name = f"{size} B x{outstanding}"
-                rate = await cell(report, f"leader {name}", _writer(leader), size, outstanding, seconds, root)
-                if peer is not None:  # at once, and again the same seconds: the machine may be shared
-                    theirs = await cell(report, f"etcd {name}", peer.put, size, outstanding, seconds, root)
-                    report.figure(f"leader {name} rate against etcd", rate, "1/s", theirs, "etcd's rate")
-                await cell(report, f"follower {name}", _writer(follower), size, outstanding, seconds, root)
-        await _reads(report, leader, follower, seconds)
-        await _failover(report, cluster)
+                for role in ROLES:
+                    cell = Cell(driver, racers, role, "read", 1024, outstanding)
+                    tell(report, cell.name, await cell.rounds(rounds, seconds), round_trip_s(1024) * 1e3)
 
 
-def _writer(node: StoreProcess) -> Put1:
-    async def put(number: int, value: bytes) -> object:
-        key = Key("Bench", "default", f"k{number % KEYS}")
-        return await node.store.submit(Txn((Put(key, value),)), timeout_s=30.0)
-
-    return put
+def floor_ms(root: Path, size: int) -> float:
+    return (fdatasync_s(root, size, 40) + round_trip_s(size, 100)) * 1e3
 
 
-async def load(put: Put1, size: int, outstanding: int, seconds: float) -> list[tuple[float, float]]:
-    """(end, latency) in seconds of each write, written by `outstanding` closed loops."""
-    value = os.urandom(size)
-    end = time.perf_counter() + seconds
-    found: list[tuple[float, float]] = []
+class Cell:
+    """One combination, on all sides."""
 
-    async def one(number: int) -> None:
-        while (start := time.perf_counter()) < end:
-            await put(number, value)
-            now = time.perf_counter()
-            found.append((now, now - start))
-            number += outstanding
+    def __init__(
+        self, driver: Driver, racers: Sequence[Side], role: str, what: str, size: int, outstanding: int
+    ) -> None:
+        self.name = f"{what} {size} B x{outstanding}, {role}"
+        self._driver, self._racers, self._role = driver, racers, role
+        self._load = what, size, outstanding
 
-    await asyncio.gather(*(one(number) for number in range(outstanding)))
-    return found
+    async def rounds(self, count: int, seconds: float) -> list[Pair]:
+        """(ours, theirs) of each round."""
+        pairs = []
+        for _ in range(count):
+            found = [await self._one(side, seconds) for side in self._racers]
+            pairs.append((found[0], found[1] if len(found) > 1 else None))
+        return pairs
 
+    async def _one(self, side: Side, seconds: float) -> Measured:
+        address, before = await self._address(side), _cpu_s(side)
+        loaded = await self._driver.load(side.name, address, *self._load, seconds)
+        cpu_us = (_cpu_s(side) - before) * 1e6 / loaded.answers
+        return Measured(loaded.rate, loaded.p50_ms, loaded.p99_ms, cpu_us)
 
-async def cell(
-    report: Report,
-    name: str,
-    put: Put1,
-    size: int,
-    outstanding: int,
-    seconds: float,
-    root: Path,
-) -> float:
-    """Measure and report one combination; the rate in writes per second."""
-    sync_s, trip_s = fdatasync_s(root, size, 40), round_trip_s(size, 100)
-    start = time.perf_counter()
-    found = await load(put, size, outstanding, seconds)
-    rate = len(found) / (max(end for end, _ in found) - start)
-    latencies = [latency * 1e3 for _, latency in found]
-    report.figure(f"{name} yardstick, fdatasync", sync_s * 1e3, "ms")
-    report.figure(f"{name} yardstick, round trip", trip_s * 1e3, "ms")
-    floor_ms, floor = (sync_s + trip_s) * 1e3, f"one fdatasync and one round trip of {size} B"
-    report.figure(f"{name} rate", rate, "1/s", 1 / sync_s, f"fdatasyncs of {size} B per second")
-    report.figure(f"{name} p50", percentile(latencies, 0.5), "ms", floor_ms, floor)
-    report.figure(f"{name} p99", percentile(latencies, 0.99), "ms", floor_ms, floor)
-    return rate
+    async def _address(self, side: Side) -> Address:
+        member = await (side.leader() if self._role == "leader" else side.follower())
+        address: Address = member.address
+        return address
 
 
-async def _reads(report: Report, leader: StoreProcess, follower: StoreProcess, seconds: float) -> None:
-    trip_ms = round_trip_s(100) * 1e3
-    for role, node in (("leader", leader), ("follower", follower)):
+def tell(report: Report, name: str, pairs: Sequence[Pair], least_ms: float) -> None:
+    """Medians of the rounds. Rates: ours by etcd's; latencies likewise, so there less is better."""
+    ours = [pair[0] for pair in pairs]
+    theirs = [pair[1] for pair in pairs if pair[1] is not None]
+    floor = "one fdatasync and one round trip" if name.startswith("put") else "one round trip"
+    report.figure(f"{name}: p50", statistics.median(o.p50 for o in ours), "ms", least_ms, floor)
+    for what, unit in UNITS.items():
+        values = [getattr(o, what) for o in ours]
+        value = statistics.median(values)
+        if theirs:
+            ratio = statistics.median(v / getattr(t, what) for v, t in zip(values, theirs, strict=True))
+            report.figure(f"{name}: {what}", value, unit, value / ratio, "etcd's")
+        elif what != "p50":
+            report.figure(f"{name}: {what}", value, unit)
 
-        async def read(number: int, value: bytes, node: StoreProcess = node) -> object:
-            return await node.store.read_index(timeout_s=30.0)
 
-        found = await load(read, 0, 1, seconds)
-        p50_ms = percentile([latency * 1e3 for _, latency in found], 0.5)
-        report.figure(f"{role} linearizable read x1 p50", p50_ms, "ms", trip_ms, "a loopback round trip")
-
-
-async def _failover(report: Report, cluster: Cluster) -> None:
-    """kill -9 of the leader to the first acknowledged write through a survivor."""
-    times = []
-    for _ in range(1 if report.quick else 3):
-        leader, other = await cluster.leader(), await cluster.follower()
-        await cluster.caught_up()
-        leader.kill()
-        start = time.perf_counter()
-        await _writer(other)(0, b"x")
-        times.append((time.perf_counter() - start) * 1e3)
-        leader.start()
-    election_ms = 300.0
-    report.figure(
-        "failover after kill -9", statistics.median(times), "ms", election_ms, "the least election timeout"
-    )
+def _cpu_s(side: Side) -> float:
+    return sum(cpu_s(member.process.pid) for member in side)

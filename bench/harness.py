@@ -94,6 +94,12 @@ def digits(value: float) -> str:
     return f"{value:.3g}"
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used, its threads and the system's share included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
