@@ -26,6 +26,7 @@ from bench.bareserver import BareServer
 from bench.bench_derive import MESH
 from bench.envoys import FEATURES, open_many_files
 from bench.meshes import Mesh
+from xds.config.limits import LINGER_S
 from xds.config.source import Source
 from xds.effects import Acked, Effect, Nacked, Send
 from xds.server import AdsServer
@@ -94,7 +95,8 @@ class Cell:
 
     async def run(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        self.source = Source(self.mesh.view, later=loop.call_soon)
+        linger = partial(loop.call_later, LINGER_S)
+        self.source = Source(self.mesh.view, later=loop.call_soon, linger=linger)
         server, self.bare = AdsServer(self.source, None, [self.meter]), BareServer()
         before_bytes = resident_bytes()
         load = await start_load(await server.start("127.0.0.1:0"), f"{MESH}.dp-")

@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
@@ -32,6 +33,7 @@ from cp.tls import api_context
 from cp.verifier import verifier
 from raftstore.port import Store
 from xds.config.identity import IdentityProvider
+from xds.config.limits import LINGER_S
 from xds.config.source import Source
 
 log = logging.getLogger(__name__)
@@ -134,10 +136,12 @@ class Worker:
 
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
+        loop = asyncio.get_running_loop()
         source = Source(
             self.live.view,
             identities=self._identities,
-            later=asyncio.get_running_loop().call_soon,
+            later=loop.call_soon,
+            linger=partial(loop.call_later, LINGER_S),
             zone=self.config.multizone.zone.name,
         )
         unsubscribe = self.live.subscribe(lambda view, changes, _: source.advance(view, changes))

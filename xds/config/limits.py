@@ -10,3 +10,7 @@ SLICE = 16
 # Proxies whose own Dataplane changed that one slice plans anew, ahead of all else: each may take a
 # few hundred derivations that are not shared yet.
 SLICE_PROXIES = 2
+
+# Seconds for which a proxy whose stream ended is kept derived: Envoy's longest pause before it tries
+# again (30 s, with a few tries before that), so what is kept is what comes back.
+LINGER_S = 30.0

@@ -9,6 +9,9 @@ own Dataplane changes, does not queue behind a change of the whole mesh.
 
 Work is done in slices: `advance` returns after the first one, and `later` (the loop's call_soon)
 gets the next. All else is synchronous, so a stream never sees half of a slice.
+
+When the last stream of a proxy ends, what was derived for it alone is kept until `linger` (the loop's
+call_later) calls back: most proxies that break off come back at once, and then cost nothing.
 """
 
 from __future__ import annotations
@@ -89,12 +92,17 @@ class Source:
         *,
         identities: IdentityProvider | None = None,
         later: Later | None = None,
+        linger: Later | None = None,
         zone: str = "",
         shadow: bool = False,
     ) -> None:
         self.engine = Engine(view)
         self._identities = identities or NoIdentities()
         self._later = later
+        self._linger = linger
+        # Proxies without a stream that are kept for a while; each with the number of its last leave.
+        self._left: dict[Proxy, int] = {}
+        self._leaves = 0
         self._zone = zone
         self._shadow = shadow
         self._proxies: dict[Query, Proxy] = {}
@@ -121,6 +129,8 @@ class Source:
         query = plan_of(node)(mesh, name, client)
         proxy = self._proxies.get(query)
         if proxy is None:
+            if len(self._proxies) >= PROXIES_MAX and self._left:
+                self._forget(next(iter(self._left)))
             if len(self._proxies) >= PROXIES_MAX:
                 raise Refused("RESOURCE_EXHAUSTED", f"{PROXIES_MAX} proxies are connected here; try another")
             proxy = self._proxies[query] = Proxy(query)
@@ -129,16 +139,26 @@ class Source:
             self._replan(proxy)
             self._told.pop(proxy, None)
             self._schedule()
+        self._left.pop(proxy, None)
         stream = Stream(self, proxy, on_change)
         proxy.streams[stream] = None
         return stream
 
     def leave(self, stream: Stream) -> None:
-        """A stream ended; with the last one of a proxy goes what only that proxy needed."""
+        """A stream ended; some time after the last one of a proxy goes what only that proxy needed."""
         proxy = stream.proxy
         proxy.streams.pop(stream, None)
         if proxy.streams:
             return
+        self._leaves += 1
+        self._left[proxy] = number = self._leaves
+        if self._linger is None:
+            self._forget(proxy)
+        else:
+            self._linger(lambda: self._forget(proxy) if self._left.get(proxy) == number else None)
+
+    def _forget(self, proxy: Proxy) -> None:
+        del self._left[proxy]
         del self._proxies[proxy.query]
         of_dataplane = self._by_dataplane[_key_of(proxy.query)]
         del of_dataplane[proxy]
@@ -396,7 +416,7 @@ class Source:
         self._set_secrets(proxy)
 
     def _secrets_changed(self, proxy: Proxy, identity: Identity) -> None:
-        if proxy.identity is identity and proxy.streams:
+        if proxy.identity is identity:
             self._set_secrets(proxy)
             self._tell()
 

@@ -231,6 +231,24 @@ def test_what_no_proxy_needs_is_forgotten() -> None:
     assert len(world.source.engine) == 0
 
 
+def test_a_proxy_that_comes_back_soon_costs_nothing() -> None:
+    timers: list[Callable[[], object]] = []
+    world = World(mesh(), WEB, BACKEND_1, linger=timers.append)
+    Follower(world.source, "web").stream.close()
+    world.put(BACKEND_2)
+    world.source.engine.runs.clear()
+    again = Follower(world.source, "web")
+    assert not world.source.engine.runs, "it was kept"
+    assert addresses(again.json(ENDPOINT)["backend"]) == [9001, 9002], "and kept up to date"
+    timers.pop()()
+    world.delete(BACKEND_1)
+    assert again.changed() == {("ClusterLoadAssignment", "backend")}, "an old timer forgets nobody"
+    again.stream.close()
+    timers.pop()()
+    world.put(BACKEND_1)
+    assert len(world.source.engine) == 0
+
+
 def test_a_closed_stream_hears_nothing() -> None:
     world = World(mesh(), WEB, BACKEND_1)
     gone, other = Follower(world.source, "web"), Follower(world.source, "web")
