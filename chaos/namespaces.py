@@ -16,6 +16,7 @@ has left behind is removed by the next.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
@@ -24,6 +25,9 @@ from chaos.shell import CommandFailed, run
 
 PREFIX = "rmx"
 RAFT_PORT = "5683"
+DEVICE = "eth0"
+PEERS_CLASS = "1:2"
+TBF_LEAST = ("rate", "1gbit", "burst", "1mb", "latency", "1s")
 
 
 class Network:
@@ -106,11 +110,53 @@ class Network:
             for number in self.numbers:
                 await self._rule(number, "-F", "INPUT")
 
+    async def shape(self, *discipline: str) -> None:
+        """Let what replicas send to each other pass a queueing discipline of the kernel.
+
+        A class of its own for it (htb), so that clients are spared.
+        """
+        for number in self.numbers:
+            await self._tc(
+                number, "qdisc", "add", "dev", DEVICE, "root", "handle", "1:", "htb", "default", "1"
+            )
+            for name in ("1:1", PEERS_CLASS):
+                rate = ("htb", "rate", "10gbit", "quantum", "60000")
+                await self._tc(number, "class", "add", "dev", DEVICE, "parent", "1:", "classid", name, *rate)
+            await self._tc(
+                number, "qdisc", "add", "dev", DEVICE, "parent", PEERS_CLASS, "handle", "2:", *discipline
+            )
+            for other in self.numbers:
+                await self._rule(
+                    *(number, "-t", "mangle", "-A", "POSTROUTING", "-d", self.address(other)),
+                    *("-j", "CLASSIFY", "--set-class", PEERS_CLASS),
+                )
+
+    async def shaped_bytes(self) -> int:
+        """How much has gone through the discipline of `shape`."""
+        total = 0
+        for number in self.numbers:
+            found = json.loads(await self._tc(number, "-s", "-j", "qdisc", "show", "dev", DEVICE))
+            total += sum(each["bytes"] for each in found if each["handle"] == "2:")
+        return total
+
+    async def can_shape(self, discipline: str) -> bool:
+        """Whether this kernel knows the queueing discipline of that name."""
+        arguments = TBF_LEAST if discipline == "tbf" else ()
+        try:
+            await self._tc(1, "qdisc", "add", "dev", DEVICE, "root", discipline, *arguments)
+        except CommandFailed:
+            return False
+        await self._tc(1, "qdisc", "del", "dev", DEVICE, "root")
+        return True
+
     async def heal(self) -> None:
         """No rule is left."""
         for number in self.numbers:
             await self._rule(number, "-F", "INPUT")
             await self._rule(number, "-t", "nat", "-F", "OUTPUT")
+            await self._rule(number, "-t", "mangle", "-F", "POSTROUTING")
+            with contextlib.suppress(CommandFailed):  # there was none
+                await self._tc(number, "qdisc", "del", "dev", DEVICE, "root")
 
     @property
     def numbers(self) -> range:
@@ -118,6 +164,9 @@ class Network:
 
     async def _rule(self, number: int, *rule: str) -> None:
         await run(*self.inside(number, ["iptables", "-w", *rule]))
+
+    async def _tc(self, number: int, *command: str) -> str:
+        return await run(*self.inside(number, ["tc", *command]))
 
     # --- making and removing ----------------------------------------------------------------------
 
@@ -129,11 +178,11 @@ class Network:
         for number in self.numbers:
             name = self.namespace(number)
             await run("ip", "netns", "add", name)
-            end = ["type", "veth", "peer", "name", "eth0", "netns", name]
+            end = ["type", "veth", "peer", "name", DEVICE, "netns", name]
             await run("ip", "-n", hub, "link", "add", f"v{number}", *end)
             await run("ip", "-n", hub, "link", "set", f"v{number}", "master", "br0", "up")
-            await run("ip", "-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
-            await run("ip", "-n", name, "link", "set", "eth0", "up")
+            await run("ip", "-n", name, "addr", "add", f"{self.address(number)}/24", "dev", DEVICE)
+            await run("ip", "-n", name, "link", "set", DEVICE, "up")
             await run("ip", "-n", name, "link", "set", "lo", "up")
         await run("ip", "link", "add", self.tag, "type", "veth", "peer", "name", "v0", "netns", hub)
         await run("ip", "-n", hub, "link", "set", "v0", "master", "br0", "up")

@@ -1,6 +1,6 @@
-"""Three real replicas in network namespaces, under faults and a workload; then the judgement.
+"""Real replicas in network namespaces, under faults and a workload; then the judgement.
 
-    python -m chaos.processes [--fault NAME ...] [--seconds S]     as root
+    python -m chaos.processes [--fault NAME ...] [--replicas 5] [--seconds S]     as root
 
 Exit status: 0 when every promise held, 1 when one was broken, 2 when this machine lacks
 something that the rig needs.
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos import clocks
 from chaos.faults import FAULTS
 from chaos.namespaces import Network
 from chaos.replicas import Replicas
@@ -42,28 +43,42 @@ def lacking() -> list[str]:
     return found + [f"{name}: install the package {NEEDED[name]}" for name in missing(list(NEEDED))]
 
 
-async def run(faults: Sequence[Fault], seconds: float) -> list[Report]:
-    """One trial per fault, on one cluster; a new cluster after a trial that went wrong."""
+async def run(faults: Sequence[Fault], seconds: float, size: int) -> list[Report]:
+    """One trial per fault on a cluster of `size`; a new cluster after a trial that went wrong."""
     reports: list[Report] = []
-    async with Network(3) as network:
-        waiting = list(enumerate(faults))
+    async with Network(size) as network:
+        waiting = [fault for fault in faults if await possible(fault, network)]
         while waiting:
             root = Path(tempfile.mkdtemp(prefix="rmx-"))
             try:
-                async with Replicas(root, network) as rig:
-                    failed = False
-                    while waiting and not failed:
-                        number, fault = waiting.pop(0)
-                        report = await trial(rig, fault, seconds, f"t{number}")
+                jumps = waiting[0].needs == clocks.COMPILER
+                library = await clocks.build(root) if jumps else None
+                async with Replicas(root, network, library) as rig:
+                    while waiting and (waiting[0].needs == clocks.COMPILER) == jumps:
+                        report = await trial(rig, waiting.pop(0), seconds, f"t{len(reports)}")
                         reports.append(report)
-                        failed = bool(report.violations)
                         show(report)
-                    if failed:
-                        keep_logs(root, reports[-1])
+                        if report.violations:
+                            keep_logs(root, report)
+                            break
             finally:
                 shutil.rmtree(root, ignore_errors=True)
                 await network.heal()
     return reports
+
+
+async def possible(fault: Fault, network: Network) -> bool:
+    """Whether this machine can; says so when it cannot."""
+    if fault.needs == clocks.COMPILER:
+        lacks = "a C compiler: install the package gcc" if missing([clocks.COMPILER]) else ""
+    elif fault.needs:
+        known = not missing(["tc"]) and await network.can_shape(fault.needs)
+        lacks = "" if known else f"the kernel's {fault.needs} (and tc, of the package iproute2)"
+    else:
+        lacks = ""
+    if lacks:
+        print(f"{fault.name:24} LEFT OUT: it needs {lacks}", flush=True)
+    return not lacks
 
 
 def show(report: Report) -> None:
@@ -80,9 +95,9 @@ def keep_logs(root: Path, report: Report) -> None:
     print(f"  the replicas' logs are in {kept}", flush=True)
 
 
-async def until_signal(faults: Sequence[Fault], seconds: float) -> list[Report]:
+async def until_signal(faults: Sequence[Fault], seconds: float, size: int) -> list[Report]:
     """`run`, ended in good order by SIGINT and SIGTERM too: what it made is removed."""
-    task = asyncio.ensure_future(run(faults, seconds))
+    task = asyncio.ensure_future(run(faults, seconds, size))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with asyncio.timeout(RUN_S):
@@ -94,6 +109,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos.processes")
     parser.add_argument("--fault", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each fault lasts")
+    parser.add_argument("--replicas", type=int, choices=(3, 5), default=3)
     options = parser.parse_args()
     if lacks := lacking():
         for line in lacks:
@@ -101,7 +117,7 @@ def main() -> int:
         return 2
     chosen = [fault for fault in FAULTS if fault.name in (options.fault or names)]
     try:
-        reports = asyncio.run(until_signal(chosen, options.seconds))
+        reports = asyncio.run(until_signal(chosen, options.seconds, options.replicas))
     except CommandFailed as error:
         print(f"cannot run here, {error}", file=sys.stderr)
         return 2

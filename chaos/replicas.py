@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from chaos.clocks import WallClock
 from chaos.history import Stalled
 from chaos.namespaces import RAFT_PORT, Network
 from chaos.shell import CommandFailed
@@ -34,14 +36,18 @@ API_PORT = 5681
 class Replica:
     """One replica: its processes, its disk, its number in the network (from 1 on)."""
 
-    def __init__(self, number: int, root: Path, network: Network) -> None:
+    def __init__(self, number: int, root: Path, network: Network, wall_clock: Path | None = None) -> None:
+        """`wall_clock`: the library of chaos/clocks.py; without it the machine's clock is used."""
         self.number, self.name = number, f"cp-{number}"
         self.url = f"http://{network.address(number)}:{API_PORT}"
         self.volume = Volume(root / f"{self.name}.img", root / self.name)
         self.run_dir = root / f"r{number}"
         self.log_path = root / f"{self.name}.log"
         config = root / f"{self.name}.yaml"
-        command = ["env", f"TMPDIR={self.run_dir}", *python("cp.cli", "cp", "run", "--config", str(config))]
+        self.clock = WallClock(root / f"{self.name}.clock")
+        environ = {"TMPDIR": str(self.run_dir), **(self.clock.environ(wall_clock) if wall_clock else {})}
+        settings = [f"{name}={value}" for name, value in environ.items()]
+        command = ["env", *settings, *python("cp.cli", "cp", "run", "--config", str(config))]
         self.process = Process(self.name, network.inside(number, command), self.log_path)
         self.run_dir.mkdir()
         config.write_text(yaml.safe_dump(self._settings(root / "certs", network), sort_keys=False))
@@ -113,10 +119,10 @@ class Replica:
 class Replicas:
     """The cluster; a Rig (chaos/trial.py). Everything is ended and removed on the way out."""
 
-    def __init__(self, root: Path, network: Network) -> None:
+    def __init__(self, root: Path, network: Network, wall_clock: Path | None = None) -> None:
         self.network = network
         create_ca(root / "certs")
-        self.members = [Replica(number, root, network) for number in network.numbers]
+        self.members = [Replica(number, root, network, wall_clock) for number in network.numbers]
         self.replicas = {member.name: member.url for member in self.members}
         self._session: aiohttp.ClientSession | None = None
 
@@ -160,6 +166,15 @@ class Replicas:
             async with self._session.get(member.url + path) as response:
                 return dict(await response.json()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+
+    async def date(self, member: Replica) -> float | None:
+        """The time that it tells, in seconds since 1970; None when it does not answer."""
+        assert self._session is not None
+        try:
+            async with self._session.get(member.url + "/ready") as response:
+                return parsedate_to_datetime(response.headers["Date"]).timestamp()
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
     async def leader(self) -> Replica:

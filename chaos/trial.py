@@ -47,12 +47,13 @@ class Rig(Protocol):
 @dataclass(frozen=True)
 class Fault:
     """`inject(rig)` is a context: broken within, whole again after. goes_on: whether writes
-    are expected to succeed while it is broken."""
+    are expected to succeed while it is broken. needs: what not every machine has."""
 
     name: str
     expectation: str
     inject: Callable[..., AbstractAsyncContextManager[None]]
     goes_on: bool = True
+    needs: str = ""
 
 
 @dataclass
