@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from cp.api import (
     cluster,
     crud,
+    explain,
     insights,
     inspect,
     lists,
@@ -45,6 +46,7 @@ SUBJECTS = (
     tokens.routes,
     inspect.routes,
     proxyconfig.routes,
+    explain.routes,
     overviews.routes,
     insights.routes,
     lists.routes,

@@ -7,6 +7,7 @@ derivation is the one that decided about it, and what it and everything below it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from xds.config.backends import Item
@@ -28,7 +29,7 @@ class Explanation(NamedTuple):
 
 def explain(engine: Engine, plan: Query, type_url: str, name: str) -> Explanation | None:
     """Why the proxy with that plan has the resource; None when it does not have it."""
-    path = _path(engine, plan, type_url, name)
+    path = path_to(engine, plan, type_url, name)
     if path is None:
         return None
     keys: dict[Key, None] = {}
@@ -39,8 +40,34 @@ def explain(engine: Engine, plan: Query, type_url: str, name: str) -> Explanatio
     return Explanation(tuple(keys), tuple(index_keys), tuple(query.derivation.name for query in path))
 
 
-def _path(engine: Engine, plan: Query, type_url: str, name: str) -> list[Query] | None:
-    """The plan, what it was made from, down to the resource's own derivation."""
+def find_item(engine: Engine, plan: Query, type_url: str, name: str) -> Item | None:
+    """What the plan has under that type and name."""
+    found = (_item(engine, start, type_url, name) for start in (plan, *_groups(engine, plan)))
+    return next((item for item in found if item is not None), None)
+
+
+def item_names(engine: Engine, plan: Query) -> set[tuple[str, str]]:
+    """(type URL, name) of all that a plan has. Raises DerivationFailed."""
+    engine.get(plan.derivation, *plan.args)
+    found: set[tuple[str, str]] = set()
+    for start in (plan, *_groups(engine, plan)):
+        items = (item for item in _items(engine, start) if isinstance(item, Item))
+        found.update((item.type_url, item.name) for item in items)
+    return found
+
+
+def queries_below(engine: Engine, queries: Iterable[Query]) -> set[Query]:
+    """These derivations and all that they read, directly or through others."""
+    keys: dict[Key, None] = {}
+    index_keys: dict[IndexKey, None] = {}
+    seen: set[Query] = set()
+    for query in queries:
+        _collect(engine, query, keys, index_keys, seen)
+    return seen
+
+
+def path_to(engine: Engine, plan: Query, type_url: str, name: str) -> list[Query] | None:
+    """The plan, what it was made from, down to the resource's own derivation; None: it has no such."""
     for start in (plan, *_groups(engine, plan)):
         item = _item(engine, start, type_url, name)
         if item is None:
