@@ -52,6 +52,16 @@ AT_AHEAD_S_MAX = 5.0
 WATCH_BOOKMARK_S = 10.0
 WATCHES_MAX = 1_000
 
+# --- dry runs -----------------------------------------------------------------------------
+# Proxies that a dry run derives: the first question of a worker costs some 5 ms for each, the next
+# ones what changes.
+IMPACT_PROXIES_MAX = 2_000
+# Somebody who plans asks again within minutes; afterwards the memory is worth more.
+IMPACT_IDLE_S = 120.0
+# An answer is read by a person: so many proxies, and resources of each, are named; all are counted.
+DRY_RUN_PROXIES_MAX = 200
+DRY_RUN_RESOURCES_MAX = 50
+
 # --- processes ----------------------------------------------------------------------------
 RESTART_BACKOFF_S_MIN = 0.2
 RESTART_BACKOFF_S_MAX = 10.0

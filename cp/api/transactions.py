@@ -3,7 +3,8 @@
 The body is `{"operations": [{"op": "put", "resource": {…}}, {"op": "delete", "type": …,
 "mesh": …, "name": …}]}`, or simply the documents of a YAML file, which are put. Each
 operation sees what the ones before it did: a mesh and everything in it is one transaction.
-An operation may carry `"ifVersion": N` (0: must not exist).
+An operation may carry `"ifVersion": N` (0: must not exist). `?dryRun=true` writes nothing, and
+tells what would change.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cp.api.body import read_documents
 from cp.api.consistency import INDEX_HEADER
 from cp.api.context import Context
 from cp.api.crud import origin_of
+from cp.api.dryrun import DryRuns, flag
 from cp.api.kinds import allowed_for
 from cp.limits import TRANSACTION_BYTES_MAX, TRANSACTION_DOCUMENTS_MAX
 from cp.plan import DeleteOp, Expect, Operation, PutOp, Result
@@ -29,9 +31,14 @@ TITLE = "Could not process a transaction"
 
 
 def routes(context: Context) -> list[web.RouteDef]:
+    dry_runs = DryRuns(context)
+
     async def transact(request: web.Request) -> web.Response:
+        dry = flag(request, "dryRun", otherwise=False)
         documents = await read_documents(request, TRANSACTION_BYTES_MAX)
         operations = operations_of(documents)
+        if dry:
+            return await dry_runs.answer(request, operations)
         written = await context.resources.write(
             operations, origin_of(request, context), allowed_for(request, context)
         )
