@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("plan", "cp.cli.rollback"),
     ("lint", "cp.cli.lint"),
     ("inspect", "cp.cli.inspect"),
+    ("explain", "cp.cli.explain"),
     ("generate", "cp.cli.generate"),
     ("config", "cp.cli.config"),
     ("completion", "cp.cli.completion"),
