@@ -18,6 +18,8 @@ from aiohttp import web
 
 from cp.api.app import create_app
 from cp.api.context import Context
+from cp.ca.issuer import Issuer
+from cp.ca.keeper import create_admin_authority, keep_authorities
 from cp.cleanup import keep_clean
 from cp.config_schema import Config
 from cp.diagnostics import diagnostics_of, diagnostics_of_workers
@@ -93,6 +95,8 @@ class Worker:
             await self._serve_diagnostics(unix_sockets)
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
+            self._spawn(keep_authorities(self.config, self.resources, self.live), "certificate authorities")
+            self._spawn(create_admin_authority(self.config, self.resources, self.live), "admin authority")
             self._spawn(keep_clean(self.config, self.store, self.live), "clean-up")
 
     async def stop(self) -> None:
@@ -137,9 +141,10 @@ class Worker:
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
         loop = asyncio.get_running_loop()
+        issuer = Issuer(self.live)
         source = Source(
             self.live.view,
-            identities=self._identities,
+            identities=self._identities or issuer,
             later=loop.call_soon,
             linger=partial(loop.call_later, LINGER_S),
             zone=self.config.multizone.zone.name,
@@ -161,6 +166,7 @@ class Worker:
         async def stop() -> None:
             await proxies.stop()
             unsubscribe()
+            issuer.close()
 
         self._stops.append(stop)
 

@@ -17,11 +17,12 @@ from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.consistency import view_for
 from cp.api.context import Context
-from cp.jsonpatch import diff
+from cp.ca.promised import Promised
 from cp.problems import Problem, bad_parameter, not_found
 from mesh.view import View
+from xds.config.diff import diff
+from xds.config.dump import render
 from xds.config.source import Source
-from xds.proto import msg_of_url, parse, to_json
 from xds.source import NodeInfo
 
 Json = dict[str, Any]
@@ -49,7 +50,7 @@ def _answer(view: View, node: NodeInfo, zone: str, shadow: bool, with_diff: bool
     found = derived(view, node, zone, shadow=shadow)
     if not with_diff:
         return {"xds": found}
-    return {"diff": list(diff(derived(view, node, zone, shadow=False), found)), "xds": found}
+    return {"diff": diff(derived(view, node, zone, shadow=False), found, tested=True), "xds": found}
 
 
 def _shadow(request: web.Request) -> bool:
@@ -83,10 +84,6 @@ def _node(view: View, context: Context, mesh: str, name: str) -> NodeInfo:
 
 
 def derived(view: View, node: NodeInfo, zone: str, *, shadow: bool) -> Json:
-    """All resources of a proxy: type URL -> name -> JSON. Secrets are not part of what is derived."""
-    snapshot = Source(view, zone=zone, shadow=shadow).connect(node, lambda deltas: None).snapshot() or {}
-    return {
-        type_url: {name: to_json(parse(msg_of_url(type_url), each.body)) for name, each in found.items()}
-        for type_url, found in snapshot.items()
-        if found
-    }
+    """All resources of a proxy: type URL -> name -> JSON. Of secrets only the names are told."""
+    source = Source(view, identities=Promised(view), zone=zone, shadow=shadow)
+    return render(source.connect(node, lambda deltas: None).snapshot() or {})

@@ -1,6 +1,6 @@
-"""What differs between two configurations, as RFC 6902 operations that only add and remove.
+"""What differs between two configurations, as RFC 6902 operations that add, remove, and test if need be.
 
-A changed value is its removal and an addition. Elements of lists are aligned by the longest common
+A changed value is its removal and an addition, so that the operations can be undone. Elements of lists are aligned by the longest common
 subsequence; between two aligned elements the rest is compared in pairs, and what one side has more is
 removed, or added in reverse at one index, so that applying the operations in order gives the target.
 """
@@ -13,9 +13,23 @@ from typing import Any
 Operation = dict[str, Any]
 
 
-def diff(before: Any, after: Any) -> list[Operation]:
-    """The operations that turn `before` into `after`, by path, removals first."""
-    return sorted(operations(before, after), key=lambda found: (found["path"], found["op"] == "add"))
+# Elements of two lists that are compared with each other; beyond that only from both ends.
+ALIGNED_MAX = 250_000
+
+
+def diff(before: Any, after: Any, *, tested: bool = False) -> list[Operation]:
+    """The operations that turn `before` into `after`, by path, removals first.
+
+    tested: tell before each removal what has to be there, as Kuma does.
+    """
+    found = sorted(operations(before, after), key=lambda found: (found["path"], found["op"] == "add"))
+    return found if not tested else [each for operation in found for each in _with_test(operation)]
+
+
+def _with_test(operation: Operation) -> Iterator[Operation]:
+    if operation["op"] == "remove":
+        yield operation | {"op": "test"}
+    yield operation
 
 
 def operations(before: Any, after: Any) -> list[Operation]:
@@ -63,7 +77,9 @@ def _compare_lists(before: list[Any], after: list[Any], path: str) -> Iterator[O
 
 
 def _aligned(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, int]]:
-    """Indexes of a longest common subsequence, in order."""
+    """Indexes of a longest common subsequence, in order; of equal beginnings and ends in long lists."""
+    if len(before) * len(after) > ALIGNED_MAX:
+        return _equal_ends(before, after)
     width = len(after) + 1
     lengths = [[0] * width for _ in range(len(before) + 1)]
     for i in range(len(before) - 1, -1, -1):
@@ -83,3 +99,13 @@ def _aligned(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, int
         else:
             j += 1
     return found
+
+
+def _equal_ends(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, int]]:
+    common, start, end = min(len(before), len(after)), 0, 0
+    while start < common and before[start] == after[start]:
+        start += 1
+    while end < common - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    tail = [(len(before) - n, len(after) - n) for n in range(end, 0, -1)]
+    return [(n, n) for n in range(start)] + tail

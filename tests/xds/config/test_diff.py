@@ -39,6 +39,21 @@ def test_several_new_elements_are_added_at_one_place_from_the_last() -> None:
     assert [(o["path"], o["value"]) for o in found] == [("/l/0", "y"), ("/l/0", "x")]
 
 
+def test_what_goes_is_tested_first_where_that_is_wanted() -> None:
+    assert diff({"a": 1}, {"b": 2}, tested=True) == [
+        {"op": "test", "path": "/a", "value": 1},
+        {"op": "remove", "path": "/a", "value": 1},
+        {"op": "add", "path": "/b", "value": 2},
+    ]
+
+
+def test_long_lists_are_compared_from_both_ends() -> None:
+    before = list(range(600))
+    after = [*before[:300], "new", *before[300:]]
+    assert diff({"l": before}, {"l": after}) == [{"op": "add", "path": "/l/300", "value": "new"}]
+    assert apply({"l": before}, operations({"l": before}, {"l": after[5:]})) == {"l": after[5:]}
+
+
 @settings(max_examples=300, deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_applied_to_one_they_give_the_other(before: Any, after: Any) -> None:
