@@ -26,6 +26,8 @@ class BareServer:
         self._received = 0
         self._wanted = 0
         self._done = asyncio.Event()
+        self._sent_at = 0.0
+        self.ack_s: list[float] = []  # of the last `send`: seconds until each ACK
 
     async def start(self) -> int:
         handlers = {DELTA_METHOD: grpc.stream_stream_rpc_method_handler(self._handle)}
@@ -50,6 +52,7 @@ class BareServer:
     async def _read(self, requests: AsyncIterator[bytes]) -> None:
         async for _ in requests:
             self._received += 1
+            self.ack_s.append(time.perf_counter() - self._sent_at)
             if self._received == self._wanted:
                 self._done.set()
 
@@ -65,7 +68,9 @@ class BareServer:
         """Send (stream number, bytes); the seconds, and CPU seconds, until all are acknowledged."""
         self._wanted = self._received + len(messages)
         self._done.clear()
-        start, cpu = time.perf_counter(), time.process_time()
+        self._sent_at = start = time.perf_counter()
+        cpu = time.process_time()
+        self.ack_s = []
         for number, data in messages:
             self._queues[number].put_nowait(data)
         if messages:

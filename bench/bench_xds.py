@@ -7,6 +7,7 @@ to, CPU of the control plane, time to the last ACK.
     endpoint           an instance of a service with 20 clients moves to another address
     route              a MeshHTTPRoute of that service sets another header
     mesh-wide policy   a MeshTimeout for all services and proxies
+    CA rotation        everybody gets new roots and a new certificate (authority.py)
     joining proxy      one more proxy connects and gets everything
     reconnect storm    all connections break; all proxies come back at once with what they have
 
@@ -15,7 +16,7 @@ and the floor: the same bytes to as many streams from a bare gRPC server, until 
 
 The growth figures at the end compare the endpoint change between the first and each other size; its
 service has 20 clients in all of them, so anything much above 1 would be a cost of the state.
-Left out: CA rotation (secrets come from another seam), TLS, tokens, registration (see `ack`).
+Left out: TLS, tokens, registration (see `ack`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ import sys
 from typing import Any
 
 from bench.harness import Report
+from bench.plot import chart
 
 # (services, proxies). RAFTMESH_BENCH_XDS="1000x5000,..." measures others.
-SIZES = ((10, 100), (100, 1000), (1000, 1000))
+SIZES = ((10, 100), (100, 1000), (1000, 2000), (1000, 5000))
 QUICK = ((10, 50), (100, 50))
 VARIABLE = "RAFTMESH_BENCH_XDS"
 TIMEOUT_S = 900.0
@@ -75,7 +77,7 @@ def tell(report: Report, cell: str, found: Measured) -> None:
     rebuild = found["full rebuild"]
     report.figure(f"{cell}: full rebuild, CPU", rebuild["cpu_s"] * 1e3, "ms")
     report.figure(f"{cell}: full rebuild, derivations", rebuild["runs"], "")
-    for kind in ("endpoint", "route", "mesh-wide policy", "joining proxy"):
+    for kind in ("endpoint", "route", "mesh-wide policy", "CA rotation", "joining proxy"):
         change(report, f"{cell}: {kind}", found[kind], rebuild)
     everything = found["connect all"]
     report.figure(f"{cell}: connect all", everything["s"], "s")
@@ -98,13 +100,26 @@ def change(report: Report, name: str, found: Measured, rebuild: Measured) -> Non
     report.figure(f"{name}, CPU", cpu_ms, "ms", rebuild["cpu_s"] * 1e3, "a full rebuild")
     report.figure(f"{name}, CPU over floor", cpu_ms, "ms", found["floor_cpu_s"] * 1e3, floor)
     report.figure(f"{name}, last ACK", found["s"] * 1e3, "ms", found["floor_s"] * 1e3, floor)
+    if "ack_p99_s" in found:
+        p99_ms, floor_ms = found["ack_p99_s"] * 1e3, found["floor_ack_p99_s"] * 1e3
+        report.figure(f"{name}, ACK p99 of the proxies told", p99_ms, "ms", floor_ms, floor)
 
 
 def growth(report: Report, cells: list[tuple[str, Measured]]) -> None:
-    """How one endpoint change costs more where the mesh is larger."""
+    """How one endpoint change costs more where the mesh is larger; also as a chart."""
     first_name, first = cells[0]
     for name, found in cells[1:]:
         for what, unit, scale in (("runs", "", 1.0), ("bytes", "B", 1.0), ("cpu_s", "ms", 1e3)):
             value, base = found["endpoint"][what] * scale, first["endpoint"][what] * scale
             label = {"runs": "derivations", "bytes": "bytes", "cpu_s": "CPU"}[what]
             report.figure(f"growth of endpoint, {label}, {name}", value, unit, base, first_name)
+    for kind in ("endpoint", "route"):
+        series: dict[str, list[tuple[float, float]]] = {"derivations": [], "CPU, ms": [], "bytes, kB": []}
+        for _, found in cells:
+            one = found[kind]
+            for label, value in zip(
+                series, (one["runs"], one["cpu_s"] * 1e3, one["bytes"] / 1e3), strict=True
+            ):
+                series[label].append((found["proxies"], value))
+        title = f"One {kind} change, told to 20 proxies, in meshes of several sizes"
+        chart(report.beside(f"growth-{kind}.svg"), title, "proxies in the mesh", "", series)

@@ -1,6 +1,6 @@
 """Thousands of fake Envoys in one process: the load of the xDS benchmark.
 
-    python -m bench.envoys PORT NODE_PREFIX [--ack-only]
+    python -m bench.envoys PORT NODE_PREFIX [--ack-only | SECRET...]
 
 One HTTP/2 connection and one delta ADS stream each, as Envoy has, on one epoll. Each subscribes in
 Envoy's order (clusters and listeners by wildcard, then the endpoints and routes that these name),
@@ -10,6 +10,7 @@ by lines on stdin:
     connect A B    proxies A..B-1 connect
     reconnect      all close their connections, then all connect again at once
 
+SECRET...: names of secrets, which all subscribe to.
 --ack-only: one request at the start, then nothing but ACKs: the client of the bare server that
 sets the floor.
 """
@@ -28,7 +29,7 @@ from bench import wire
 from bench.wire import Frames, Messages, field, fields, frame, grpc_message, payload
 from chaos.fakeenvoy import references
 from xds.proto import serialize, struct
-from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 PATH = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 FEATURES = ["feature-delta-grpc", "feature-dynamic-routes", "feature-strict-inbound-ports"]
@@ -77,12 +78,12 @@ def request(
 class Envoy:
     """One proxy: what it knows survives its connections."""
 
-    def __init__(self, node_id: str, ack_only: bool) -> None:
+    def __init__(self, node_id: str, ack_only: bool, secrets: set[str]) -> None:
         metadata = serialize(struct({"features": FEATURES}))
         self._node = field(1, node_id.encode()) + field(2, b"bench") + field(3, metadata)
         self._ack_only = ack_only
         self._versions: dict[str, dict[str, bytes]] = {}
-        self._subscribed: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
+        self._subscribed: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set(), SECRET: secrets}
         self._references: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         self._frames, self._messages = Frames(), Messages()
 
@@ -149,7 +150,7 @@ class Envoy:
 
     def _follow(self) -> list[bytes]:
         """Subscribe to what is referred to now, and leave what no longer is."""
-        wanted: dict[str, set[str]] = {type_url: set() for type_url in self._subscribed}
+        wanted: dict[str, set[str]] = {ENDPOINT: set(), ROUTE: set()}
         for refers in self._references.values():
             for type_url, name in refers:
                 wanted.setdefault(type_url, set()).add(name)
@@ -167,8 +168,9 @@ class Envoy:
 class Load:
     """All Envoys of this process on one epoll."""
 
-    def __init__(self, port: int, prefix: str, ack_only: bool) -> None:
+    def __init__(self, port: int, prefix: str, ack_only: bool, secrets: Iterable[str]) -> None:
         self._port, self._prefix, self._ack_only = port, prefix, ack_only
+        self._secrets = frozenset(secrets)
         self._poll = select.epoll()
         self._envoys: dict[int, Envoy] = {}
         self._open: dict[int, tuple[Envoy, socket.socket]] = {}
@@ -198,7 +200,9 @@ class Load:
     def _connect(self, number: int) -> None:
         envoy = self._envoys.get(number)
         if envoy is None:
-            envoy = self._envoys[number] = Envoy(f"{self._prefix}{number}", self._ack_only)
+            envoy = self._envoys[number] = Envoy(
+                f"{self._prefix}{number}", self._ack_only, set(self._secrets)
+            )
         wire_ = socket.create_connection(("127.0.0.1", self._port))
         wire_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire_.sendall(envoy.hello())
@@ -233,4 +237,5 @@ def open_many_files() -> None:
 
 if __name__ == "__main__":
     open_many_files()
-    Load(int(sys.argv[1]), sys.argv[2], "--ack-only" in sys.argv).run()
+    named = set(sys.argv[3:])
+    Load(int(sys.argv[1]), sys.argv[2], "--ack-only" in named, named - {"--ack-only"}).run()

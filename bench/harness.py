@@ -67,6 +67,11 @@ class Report:
         self.notes.append(text)
         print(f"# {text}", flush=True)
 
+    def beside(self, name: str) -> Path:
+        """Where another file of this run belongs, e.g. a chart."""
+        self._results.mkdir(exist_ok=True)
+        return self._results / f"{self.name}-{name}"
+
     def save(self) -> Path:
         self._results.mkdir(exist_ok=True)
         path = self._results / f"{self.name}.json"

@@ -55,7 +55,9 @@ class Mesh:
 
     def __init__(self, services: int, proxies: int) -> None:
         self.services, self.proxies = services, proxies
-        settings = resource({"type": "Mesh", "name": MESH, "meshServices": {"mode": "Exclusive"}})
+        mtls = {"enabledBackend": "ca", "backends": [{"name": "ca", "type": "builtin"}]}
+        spec = {"meshServices": {"mode": "Exclusive"}, "mtls": mtls}
+        settings = resource({"type": "Mesh", "name": MESH, **spec})
         existing = [service(n) for n in range(services)]
         existing += [dataplane(n, services) for n in range(proxies + 1)]  # the last one joins later
         existing += [instance(0), route(0)]

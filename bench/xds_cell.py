@@ -22,9 +22,11 @@ from typing import Any
 
 import uvloop
 
+from bench.authority import Authority
 from bench.bareserver import BareServer
 from bench.bench_derive import MESH
 from bench.envoys import FEATURES, open_many_files
+from bench.harness import percentile
 from bench.meshes import Mesh
 from xds.config.limits import LINGER_S
 from xds.config.source import Source
@@ -36,13 +38,14 @@ from xds.stream import Stream
 QUIET_S = 0.05  # nothing in flight for this long: it was the last ACK
 STORM_QUIET_S = 2.0  # longer than removals wait on a new stream (xds.limits.RESUME_WAIT_S)
 TIMEOUT_S = 240.0
-ROUNDS = {"endpoint": 9, "route": 9, "mesh-wide policy": 3}
+ROUNDS = {"endpoint": 100, "route": 9, "mesh-wide policy": 3, "CA rotation": 3}
+SECRETS = (f"identity_cert:secret:{MESH}", f"mesh_ca:secret:{MESH}")
 
 
 @dataclass
 class Meter:
-    """Observes all streams. opened and sent (proxy, bytes of each response): since `reset`; last_at: when the last
-    stream was opened or response answered."""
+    """Observes all streams. Since `reset`: opened; sent, (proxy, bytes) of each response; acked_at, when each
+    was answered. last_at: when the last stream was opened or response answered."""
 
     streams: set[Stream] = field(default_factory=set)
     opened: int = 0
@@ -51,9 +54,10 @@ class Meter:
     rejected: int = 0
     last_at: float = 0.0
     sent: list[tuple[str, bytes]] = field(default_factory=list)
+    acked_at: list[float] = field(default_factory=list)
 
     def reset(self) -> None:
-        self.opened, self.resources, self.sent = 0, 0, []
+        self.opened, self.resources, self.sent, self.acked_at = 0, 0, [], []
 
     def stream_opened(self, stream: Stream) -> None:
         self.streams.add(stream)
@@ -70,6 +74,7 @@ class Meter:
             self.in_flight -= 1
             self.rejected += isinstance(effect, Nacked)
             self.last_at = time.perf_counter()
+            self.acked_at.append(self.last_at)
 
     def stream_closed(self, stream: Stream) -> None:
         self.streams.discard(stream)
@@ -95,11 +100,16 @@ class Cell:
 
     async def run(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        linger = partial(loop.call_later, LINGER_S)
-        self.source = Source(self.mesh.view, later=loop.call_soon, linger=linger)
+        self.authority = Authority()
+        self.source = Source(
+            self.mesh.view,
+            identities=self.authority,
+            later=loop.call_soon,
+            linger=partial(loop.call_later, LINGER_S),
+        )
         server, self.bare = AdsServer(self.source, None, [self.meter]), BareServer()
         before_bytes = resident_bytes()
-        load = await start_load(await server.start("127.0.0.1:0"), f"{MESH}.dp-")
+        load = await start_load(await server.start("127.0.0.1:0"), f"{MESH}.dp-", *SECRETS)
         bare_load = await start_load(await self.bare.start(), "bare-", "--ack-only")
         try:
             self.found["connect all"] = await self._measured(lambda: tell(load, f"connect 0 {self.proxies}"))
@@ -118,6 +128,7 @@ class Cell:
             self.found["reconnect storm"] = await self._measured(lambda: tell(load, "reconnect"), storm=True)
             self.found["presented"] = self.meter.presented()
             self.found["rejected"] = self.meter.rejected
+            self.found["proxies"] = self.proxies
         finally:
             for process in (load, bare_load):
                 process.kill()
@@ -127,23 +138,34 @@ class Cell:
         return self.found
 
     async def _changes(self, kind: str, rounds: int) -> dict[str, float]:
-        """The medians of several changes of one kind; the first, which fills caches, not counted."""
+        """The medians of several changes of one kind; the first, which fills caches, not counted. ack_p99_s:
+        of all proxies that were told, in all rounds."""
 
         def move(number: int) -> None:
-            changes = self.mesh.change(kind, number)
-            self.source.advance(self.mesh.view, changes)
+            if kind == "CA rotation":
+                self.authority.rotate()
+            else:
+                changes = self.mesh.change(kind, number)
+                self.source.advance(self.mesh.view, changes)
 
         await self._measured(lambda: move(0))
-        found = []
+        found: list[dict[str, float]] = []
+        ours: list[float] = []
+        floor: list[float] = []
         for number in range(1, rounds + 1):
-            found.append(await self._with_floor(await self._measured(partial(move, number))))
-        return {name: statistics.median(each[name] for each in found) for name in found[0]}
+            measured = await self._measured(partial(move, number))
+            ours += [at - self.started_at for at in self.meter.acked_at]
+            found.append(await self._with_floor(measured))
+            floor += self.bare.ack_s
+        medians = {name: statistics.median(each[name] for each in found) for name in found[0]}
+        return medians | {"ack_p99_s": percentile(ours, 0.99), "floor_ack_p99_s": percentile(floor, 0.99)}
 
     async def _measured(self, act: Callable[[], None], *, storm: bool = False) -> dict[str, float]:
         """Do something, wait for the last ACK; seconds, CPU seconds, bytes, resources, runs."""
         self.meter.reset()
         self.source.engine.runs.clear()
-        start, cpu = time.perf_counter(), time.process_time()
+        self.started_at = start = time.perf_counter()
+        cpu = time.process_time()
         act()
         if storm:  # the first are back before the last are gone
             await self._until(lambda: self.meter.opened == self.proxies)

@@ -103,10 +103,11 @@ class Change:
 
     def deltas(self) -> list[Delta]:
         """The change as deltas, one per type, in the order of sending."""
+        changed = {kind for kind, _ in self.upserts} | {kind for kind, _ in self.removed}
         found = []
         for type_url in TYPES:
-            upserts = tuple(r for (kind, _), r in self.upserts.items() if kind == type_url)
-            removed = tuple(name for kind, name in self.removed if kind == type_url)
-            if upserts or removed:
+            if type_url in changed:
+                upserts = tuple(r for (kind, _), r in self.upserts.items() if kind == type_url)
+                removed = tuple(name for kind, name in self.removed if kind == type_url)
                 found.append(Delta(type_url, upserts, removed))
         return found
