@@ -138,7 +138,7 @@ class StaticAccess(Section, frozen=True):
 
 
 class Access(Section, frozen=True):
-    type: Literal["static"] = "static"
+    type: Literal["static", "rbac"] = "static"
     static: StaticAccess = StaticAccess()
 
 

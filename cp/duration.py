@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS_MAX = 2**63 / 1e9  # what 64 bits of nanoseconds can say
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
@@ -20,7 +21,11 @@ def parse_duration(text: str) -> float:
         seconds += float(match[1]) * _UNITS[match[2]]
         position = match.end()
     if position == 0 or position != len(text):
-        raise ValueError(f"{text!r} is not a duration such as 500ms, 10s, 5m or 72h")
+        raise ValueError(f"{text[:40]!r} is not a duration such as 500ms, 10s, 5m or 72h")
+    if seconds > _SECONDS_MAX:
+        raise ValueError(
+            f"{text[:40]!r} is longer than a duration can be ({_SECONDS_MAX / 31_557_600:.0f} years)"
+        )
     return seconds
 
 

@@ -13,15 +13,15 @@ import time
 from typing import Any
 
 from cp import tokens
-from cp.access import ADMIN, ADMIN_GROUP
 from cp.config_schema import Config
 from cp.limits import DEFAULTS_RETRY_S
 from cp.live import LiveView
 from cp.plan import Expect, PutOp
 from cp.problems import Problem
 from cp.resources import Origin, Resources
+from cp.users import ADMIN, ADMIN_GROUP
 from mesh.codec import to_document
-from mesh.defaults import default_mesh, hostname_generators
+from mesh.defaults import default_access, default_mesh, hostname_generators
 from mesh.resource import ORIGIN, ResourceKey
 from raftstore.errors import StoreError
 
@@ -38,6 +38,8 @@ async def create_initial(config: Config, resources: Resources, live: LiveView) -
         wanted.append(to_document(default_mesh()))
     if not config.defaults.skip_hostname_generators:
         wanted += [_with_origin(to_document(each), config) for each in hostname_generators(config.mode)]
+    if config.access.type == "rbac" and not live.view.list("AccessRoleBinding"):
+        wanted += [to_document(each) for each in default_access()]
     for document in wanted:
         await _create(document, resources, live)
 

@@ -11,12 +11,13 @@ exists, the document decodes, it says what the URL says, its labels, its meaning
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from cp.config_schema import Config
 from cp.problems import Problem, bad_request, not_found, not_valid
+from cp.roles import ROLE_KINDS, Edit
 from mesh import labels as mesh_labels
 from mesh.codec import decode, encode_value
 from mesh.defaults import default_policies
@@ -24,7 +25,7 @@ from mesh.errors import BadRequest, FieldError, Invalid
 from mesh.labels import Mode
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource, ResourceKey
-from mesh.validate import validate, warnings
+from mesh.validate import validate, validate_delete, warnings
 from mesh.view import Change, View
 from raftstore.types import (
     Absent,
@@ -134,8 +135,11 @@ class Plan:
         self._changed += [(key, None) for key in gone]
 
 
-# Whether the caller may write this resource; raises Problem. Asked after the mesh is known.
-Allowed = Callable[[Kind, ResourceKey], None]
+class Allowed(Protocol):
+    """Whether the caller may do this; raises Problem. Asked after the mesh is known."""
+
+    def __call__(self, kind: Kind, key: ResourceKey, edit: Edit | None = None) -> None:
+        """Whether a resource may be written so; without `edit`, whether it may be known of at all."""
 
 
 def plan(
@@ -190,22 +194,32 @@ class _Planner:
     def put(self, operation: PutOp) -> None:
         if operation.mesh:
             self._need_mesh(operation.mesh)
+        if operation.kind and operation.name:  # before a word is said of the document
+            self._allowed(
+                KINDS[operation.kind], ResourceKey(operation.kind, operation.mesh or "", operation.name)
+            )
         resource = _decode(operation)
         kind = KINDS[resource.kind]
         check_writable(kind, self._config)
         if kind.scope == "mesh":
             self._need_mesh(resource.mesh)
-        self._allowed(kind, resource.key)
         previous = self._plan.view.get(*resource.key)
+        self._allowed(kind, resource.key, Edit(previous, resource))
         title = f"Could not {'create' if previous is None else 'update'} a resource"
         resource = self._stamped(resource, previous, title)
         if faults := validate(resource, self._plan.view):
             raise not_valid(title, faults)
         self._guard_record(resource.key, operation.expect, previous)
         self._plan.put(resource)
-        self._plan.results.append(Result(resource.key, previous is None, resource, tuple(warnings(resource))))
+        self._plan.results.append(Result(resource.key, previous is None, resource, self._warnings(resource)))
         if resource.kind == "Mesh" and previous is None:
             self._add_default_policies(resource)
+
+    def _warnings(self, resource: Resource) -> tuple[str, ...]:
+        found = warnings(resource)
+        if resource.kind in ROLE_KINDS and self._config.access.type == "static":
+            found.append(f"access.type is static: no {resource.kind} has an effect until it is rbac")
+        return tuple(found)
 
     def _need_mesh(self, mesh: str) -> None:
         if self._plan.view.get("Mesh", "", mesh) is None:
@@ -246,6 +260,7 @@ class _Planner:
             if operation.expect.exists or operation.expect.version:
                 raise precondition_failed(previous)
             raise not_found(title)
+        self._allowed(kind, key, Edit(previous, None))
         if faults := mesh_labels.check_delete(
             previous,
             mode=self._where["mode"],
@@ -253,6 +268,8 @@ class _Planner:
             origin_required=self._where["origin_required"],
         ):
             raise not_valid(PROCESS, faults)
+        if key.kind != "Mesh" and (faults := validate_delete(previous, self._plan.view)):
+            raise not_valid(title, faults)
         self._guard_record(key, operation.expect, previous)
         if key.kind == "Mesh":
             self._delete_owned(key.name, title)

@@ -21,6 +21,7 @@ from cp.live import LiveView
 from cp.metrics import Metrics
 from cp.plan import Allowed, Operation, Plan, Result, plan
 from cp.problems import Problem
+from cp.roles import Edit
 from mesh.registry import Kind
 from mesh.resource import ResourceKey
 from raftstore.errors import UnknownOutcome
@@ -49,7 +50,7 @@ class Written:
     results: tuple[Result, ...]
 
 
-def everything_allowed(kind: Kind, key: ResourceKey) -> None:
+def everything_allowed(kind: Kind, key: ResourceKey, edit: Edit | None = None) -> None:
     """The control plane's own writes."""
 
 

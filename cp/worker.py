@@ -16,6 +16,7 @@ from functools import partial
 
 from aiohttp import web
 
+from cp.access import Access
 from cp.api.app import create_app
 from cp.api.context import Context
 from cp.ca.issuer import Issuer
@@ -70,6 +71,7 @@ class Worker:
             self.resources,
             self.metrics,
             verifier(config.api_server.authn.tokens.validator, "apiServer.authn.tokens.validator"),
+            Access(config, self.live),
             connections=self.connections,
         )
         self.ports: dict[str, int] = {}

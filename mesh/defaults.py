@@ -6,9 +6,10 @@ They are documents, decoded like everybody's, so what a user reads back is what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from mesh.codec import DEFAULT_MESH, decode
+from mesh.kinds.access import AccessKind
 from mesh.labels import Mode
 from mesh.resource import Resource
 
@@ -96,6 +97,17 @@ _POLICIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("MeshCircuitBreaker", "mesh-circuit-breaker-all", _CIRCUIT_BREAKER),
     ("MeshRetry", "mesh-retry-all", _RETRY),
 )
+
+
+def default_access() -> list[Resource]:
+    """The role that allows everything, and the binding that gives it to everybody, as in Kong Mesh: whoever
+    wants to restrict access replaces the binding."""
+    everybody = [
+        {"type": "Group", "name": f"mesh-system:{who}"} for who in ("authenticated", "unauthenticated")
+    ]
+    role = {"type": "AccessRole", "name": "admin", "rules": [{"access": list(get_args(AccessKind))}]}
+    binding = {"type": "AccessRoleBinding", "name": "default", "subjects": everybody, "roles": ["admin"]}
+    return [decode(role), decode(binding)]
 
 
 def hostname_generators(mode: Mode) -> list[Resource]:

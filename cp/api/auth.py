@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from cp.access import ADMIN, ANONYMOUS, AUTHENTICATED, User
 from cp.api.context import Context
 from cp.problems import Problem
 from cp.tokens import USER as USER_KEYS
 from cp.tokens import InvalidToken
+from cp.users import ADMIN, ANONYMOUS, AUTHENTICATED, User
 
 USER = web.RequestKey("user", User)
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")

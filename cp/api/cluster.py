@@ -24,7 +24,6 @@ from typing import Any, Protocol, cast, runtime_checkable
 import orjson
 from aiohttp import web
 
-from cp.access import require
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.body import read_object
@@ -149,8 +148,7 @@ class _Cluster:
         return self._store()
 
     def _need_admin(self, request: web.Request) -> None:
-        subjects = self._context.config.access.static.admin_resources
-        require(subjects, user_of(request, self._context), "operate the cluster")
+        self._context.access.operate(user_of(request, self._context))
 
     def _store(self) -> Operable:
         store = self._context.store

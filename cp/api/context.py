@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from cp.access import Access
 from cp.config_schema import Config
 from cp.live import LiveView
 from cp.metrics import Metrics
@@ -27,6 +28,7 @@ class Context:
     resources: Resources
     metrics: Metrics
     user_tokens: Verifier
+    access: Access
     connections: Connections = field(default_factory=Connections)
     hostname: str = field(default_factory=socket.gethostname)
     instance_id: str = ""

@@ -6,11 +6,11 @@ import difflib
 
 from aiohttp import web
 
-from cp.access import require
 from cp.api.auth import user_of
 from cp.api.context import Context
 from cp.plan import Allowed
 from cp.problems import Problem
+from cp.roles import Edit
 from mesh.registry import KINDS, Kind, kind_by_path
 from mesh.resource import ResourceKey
 
@@ -32,13 +32,8 @@ def allowed_for(request: web.Request, context: Context) -> Allowed:
     """What decides, for this request's user, whether a resource may be read or written."""
     user = user_of(request, context)
 
-    def allowed(kind: Kind, key: ResourceKey) -> None:
-        if kind.admin_only:
-            require(
-                context.config.access.static.admin_resources,
-                user,
-                f'access the resource of type "{kind.name}"',
-            )
+    def allowed(kind: Kind, key: ResourceKey, edit: Edit | None = None) -> None:
+        context.access.resource(user, kind, key, edit)
 
     return allowed
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from aiohttp import web
 
-from cp.access import require
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.consistency import view_for
@@ -66,8 +65,7 @@ class _Meta:
         )
 
     async def config(self, request: web.Request) -> web.Response:
-        subjects = self._context.config.access.static.control_plane_metadata
-        require(subjects, user_of(request, self._context), "access the configuration of the control plane")
+        self._context.access.metadata(user_of(request, self._context))
         return json_answer(redacted(self._context.config))
 
     async def healthy(self, request: web.Request) -> web.Response:

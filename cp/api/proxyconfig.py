@@ -12,13 +12,13 @@ from typing import Any
 
 from aiohttp import web
 
-from cp.access import require
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.consistency import view_for
 from cp.api.context import Context
 from cp.ca.promised import Promised
 from cp.problems import Problem, bad_parameter, not_found
+from mesh.resource import ResourceKey
 from mesh.view import View
 from xds.config.diff import diff
 from xds.config.dump import render
@@ -33,12 +33,14 @@ def routes(context: Context) -> list[web.RouteDef]:
     """The configuration of one proxy."""
 
     async def config(request: web.Request) -> web.Response:
-        require(context.config.access.static.view_config_dump, user_of(request, context), "view config dump")
+        mesh, name = request.match_info["mesh"], request.match_info["name"]
+        proxy = ResourceKey("Dataplane", mesh, name)
+        context.access.look(user_of(request, context), "VIEW_CONFIG_DUMP", proxy)
         if context.config.mode == "global":
             raise Problem(405, "Method not allowed", "the configuration of proxies is made in their zones")
         shadow, includes = _shadow(request), _includes(request)
         view = await view_for(request, context)
-        node = _node(view, context, request.match_info["mesh"], request.match_info["name"])
+        node = _node(view, context, mesh, name)
         zone = context.config.multizone.zone.name
         # In a thread: deriving a proxy of a large mesh from nothing must not hold up the loop.
         return json_answer(await asyncio.to_thread(_answer, view, node, zone, shadow, "diff" in includes))

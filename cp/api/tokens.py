@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 
 from aiohttp import web
 
-from cp.access import require
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.body import read_object
@@ -34,7 +33,8 @@ T = TypeVar("T")
 TITLE = "Could not issue a token"
 DISABLED = Problem(400, TITLE, "issuing tokens using the control plane is disabled.")
 PROXY_TYPES = ("", "dataplane", "ingress", "egress")
-SCOPES = ("ingress", "egress", "cp")
+CP_SCOPE = "cp"  # not of a zone's proxies, but of its control plane
+SCOPES = ("ingress", "egress", CP_SCOPE)
 
 
 def routes(context: Context) -> list[web.RouteDef]:
@@ -55,11 +55,7 @@ class _Tokens:
         config = self._context.config
         if not config.dp_server.authn.dp_proxy.dp_token.enable_issuer:
             raise DISABLED
-        require(
-            config.access.static.generate_dp_token,
-            user_of(request, self._context),
-            "generate dataplane token",
-        )
+        user = user_of(request, self._context)
         body = _Body(await read_object(request))
         mesh, name = body.text("mesh"), body.text("name")
         tags, kind = body.tags("tags"), body.one_of("type", PROXY_TYPES)
@@ -67,6 +63,7 @@ class _Tokens:
         if not mesh:
             body.fault("mesh", "cannot be empty")
         body.check()
+        self._context.access.token(user, "GENERATE_DATAPLANE_TOKEN", mesh, tags)
         claims = dataplane_claims(name, mesh, tags, kind or "dataplane", workload)
         return self._issued(of_dataplanes(mesh), claims, valid_s or TEN_YEARS_S)
 
@@ -74,9 +71,7 @@ class _Tokens:
         config = self._context.config
         if not config.dp_server.authn.zone_proxy.zone_token.enable_issuer:
             raise DISABLED
-        require(
-            config.access.static.generate_zone_token, user_of(request, self._context), "generate zone token"
-        )
+        user = user_of(request, self._context)
         body = _Body(await read_object(request))
         zone, scope, valid_s = body.text("zone"), body.texts("scope"), body.duration("validFor")
         if scope is None:
@@ -84,15 +79,17 @@ class _Tokens:
         for wrong in [each for each in scope or () if each not in SCOPES]:
             body.fault("scope", f"unknown scope {wrong[:40]!r}; allowed: {', '.join(SCOPES)}")
         body.check()
+        if scope is None or set(scope) - {CP_SCOPE} or not scope:
+            self._context.access.token(user, "GENERATE_ZONE_TOKEN")
+        if CP_SCOPE in (scope or ()):
+            self._context.access.token(user, "GENERATE_ZONE_CP_TOKEN")
         return self._issued(ZONE, zone_claims(zone, scope or ()), valid_s or TEN_YEARS_S)
 
     async def user(self, request: web.Request) -> web.Response:
         config = self._context.config
         if not config.api_server.authn.tokens.enable_issuer:
             raise DISABLED
-        require(
-            config.access.static.generate_user_token, user_of(request, self._context), "generate user token"
-        )
+        user = user_of(request, self._context)
         body = _Body(await read_object(request))
         name, groups, valid_s = body.text("name"), body.texts("groups"), body.duration("validFor")
         if not name:
@@ -100,6 +97,7 @@ class _Tokens:
         if not valid_s:
             body.fault("validFor", "cannot be empty or nil")
         body.check()
+        self._context.access.token(user, "GENERATE_USER_TOKEN")
         return self._issued(USER, user_claims(name, groups or ()), valid_s)
 
     async def who_am_i(self, request: web.Request) -> web.Response:

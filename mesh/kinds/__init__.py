@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mesh.kinds.access import ACCESS_ROLE, ACCESS_ROLE_BINDING
 from mesh.kinds.base import Kind
 from mesh.kinds.dataplane import DATAPLANE
 from mesh.kinds.hostnamegenerator import HOSTNAME_GENERATOR
@@ -24,6 +25,8 @@ from mesh.kinds.zone import ZONE, ZONE_INSIGHT
 from mesh.kinds.zoneproxy import ZONE_EGRESS, ZONE_INGRESS
 
 KINDS: tuple[Kind, ...] = (
+    ACCESS_ROLE,
+    ACCESS_ROLE_BINDING,
     CONFIG,
     DATAPLANE,
     DATAPLANE_INSIGHT,

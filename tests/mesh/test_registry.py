@@ -11,7 +11,7 @@ from mesh.registry import KINDS, kind_by_arg, kind_by_path
 def test_all_kinds_are_there() -> None:
     policies = {name for name, kind in KINDS.items() if kind.is_policy}
     assert len(policies) == 16
-    assert len(KINDS) == 40
+    assert len(KINDS) == 42
     assert list(KINDS) == sorted(KINDS)
 
 
