@@ -17,12 +17,12 @@ from typing import Any
 
 from aiohttp import web
 
-from cp.access import require
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.consistency import view_for
 from cp.api.context import Context
 from cp.api.events import event_body
+from cp.api.proxyconfig import shadow_of
 from cp.history import History
 from cp.problems import Problem, bad_parameter, not_found
 from mesh.codec import rfc3339
@@ -68,7 +68,8 @@ def routes(context: Context) -> list[web.RouteDef]:
     turns = asyncio.Semaphore(EXPLANATIONS_AT_ONCE)
 
     async def explain(request: web.Request) -> web.Response:
-        require(context.config.access.static.view_config_dump, user_of(request, context), "view config dump")
+        proxy = ResourceKey("Dataplane", request.match_info["mesh"], request.match_info["name"])
+        context.access.look(user_of(request, context), "VIEW_CONFIG_DUMP", proxy)
         if context.config.mode == "global":
             raise Problem(405, "Method not allowed", "the configuration of proxies is made in their zones")
         view = await view_for(request, context)
@@ -89,7 +90,7 @@ def _question(request: web.Request, context: Context, view: View) -> _Question:
     dataplane = view.get("Dataplane", mesh, name)
     if dataplane is None:
         raise not_found("Failed to retrieve Dataplane")
-    shadow = _shadow(request)
+    shadow = shadow_of(request)
     query = request.query
     if not query.get("resource"):
         for needs_resource in ("type", "path"):
@@ -110,13 +111,6 @@ def _question(request: web.Request, context: Context, view: View) -> _Question:
         past,
         {entry.commit.index: entry.commit for entry in context.live.history.newest_first()},
     )
-
-
-def _shadow(request: web.Request) -> bool:
-    text = request.query.get("shadow", "false")
-    if text not in ("true", "false"):
-        raise bad_parameter("shadow", f"{text[:40]!r} is not allowed; allowed: true, false")
-    return text == "true"
 
 
 def _type(text: str) -> str:
