@@ -19,7 +19,8 @@ class RaftConfig:
         so that one lost message costs no election.
     append_batch_bytes: how many bytes of entries travel in one message (a single larger
         entry travels alone).
-    apply_batch: entries applied in one tick, so that a long backlog does not hold up the loop.
+    apply_batch, apply_batch_bytes: entries applied in one tick, by count and by size (one at least),
+        so that a long backlog does not hold up the loop.
     read_timeout_s: how long a linearizable read may wait for a quorum to confirm the leader.
     """
 
@@ -28,6 +29,7 @@ class RaftConfig:
     heartbeat_s: float = 0.05
     append_batch_bytes: int = 1 * MIB
     apply_batch: int = 1_000
+    apply_batch_bytes: int = 256 * KIB
     read_timeout_s: float = 2.0
 
     def __post_init__(self) -> None:
@@ -48,7 +50,8 @@ class RaftConfig:
         _require(
             self.append_batch_bytes >= 4 * KIB, "append_batch_bytes", self.append_batch_bytes, "is too small"
         )
-        _require(self.apply_batch >= 1, "apply_batch", self.apply_batch, "must be at least 1")
+        for name in ("apply_batch", "apply_batch_bytes"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         _require(self.read_timeout_s > 0, "read_timeout_s", self.read_timeout_s, "must be above 0")
 
 

@@ -423,13 +423,17 @@ class Core:
         at = start - self.first_index
         if not batch:
             return self._journal[at:] if count is None else self._journal[at : at + count]
-        size, stop = 0, at
-        while stop < len(self._journal):
-            size += len(self._journal[stop][0])
-            if stop > at and size > self.config.append_batch_bytes:
+        return self._portion(at, len(self._journal), self.config.append_batch_bytes)
+
+    def _portion(self, start: int, stop: int, bytes_max: int) -> Sequence[Entry]:
+        """Entries at the journal's positions from `start` on, of `bytes_max` together, or one."""
+        size, at = 0, start
+        while at < stop:
+            size += len(self._journal[at][0])
+            if at > start and size > bytes_max:
                 break
-            stop += 1
-        return self._journal[at:stop]
+            at += 1
+        return self._journal[start:at]
 
     def apply_committed(self) -> None:
         """Hold a leader's commit back to what it holds durably itself, then apply the next batch.
@@ -452,7 +456,7 @@ class Core:
         if count <= 0:
             return ()
         at = self.applied_index + 1 - self.first_index
-        return self._journal[at : at + count]
+        return self._portion(at, at + count, self.config.apply_batch_bytes)
 
     def _commit(self, index: int) -> None:
         self._engine._SyncObj__raftCommitIndex = index

@@ -84,12 +84,12 @@ async def run_store(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    tame_collector(loop)
     replica = await replica_type.start(config)
     service = make_service(replica, config.socket_path) if config.socket_path else None
     try:
         if service is not None:
             await service.start()
-        tame_collector(loop)
         # The log's thread comes back from a sync and wants the interpreter: at Python's 5 ms, a
         # busy loop would make each commit wait for longer than the sync took.
         sys.setswitchinterval(SWITCH_S)
