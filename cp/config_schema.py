@@ -194,6 +194,7 @@ class BootstrapServer(Section, frozen=True):
 
 class XdsServer(Section, frozen=True):
     dataplane_deregistration_delay: Duration = 10.0
+    dataplane_status_flush_interval: Duration = 10.0
 
 
 class MonitoringAssignmentServer(Section, frozen=True):
@@ -304,7 +305,6 @@ KUMA_ONLY: dict[str, str] = {
     "interCp": "replicas talk over the raft port",
     "leaderElection": "the leader is elected by the raft log",
     "xdsServer.dataplaneConfigurationRefreshInterval": "configuration is derived on events, not on a timer",
-    "xdsServer.dataplaneStatusFlushInterval": "what is observed of proxies is written when it changes",
     "xdsServer.nackBackoff": "a rejected resource is sent again when it changes, not after a time",
     "defaults.createMeshRoutingResources": "the legacy kinds that it creates do not exist",
     "dpServer.hds.interval": "not adjustable here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from cp.config_schema import Config
 from cp.dpserver import DpServer
 from cp.duration import format_duration
 from cp.live import LiveView
+from cp.metrics import Metrics
 from cp.registration import Registrar
+from cp.reporting import Reporter
 from cp.resources import Resources
 from cp.streams import Connections
 from cp.tls import server_context, server_files
+from cp.xdsmetrics import XdsMetrics
 from mesh.resource import Resource
 from raftstore.port import Store
 from xds.server import AdsServer
@@ -34,6 +38,7 @@ class Proxies:
         resources: Resources,
         source: ConfigSource,
         connections: Connections,
+        metrics: Metrics,
         instance: str,
     ) -> None:
         self._config = config
@@ -46,8 +51,18 @@ class Proxies:
             then=TokenAdmission(live, config),
             instance=instance,
             deregistration_delay_s=config.xds_server.dataplane_deregistration_delay,
+            connections=connections,
         )
-        self._ads = AdsServer(self._registrar, self._registrar, [connections], control_plane=instance)
+        self._reporter = Reporter(
+            store, live, connections, self._registrar.whose, config.xds_server.dataplane_status_flush_interval
+        )
+        self._reporting: asyncio.Task[None] | None = None
+        self._ads = AdsServer(
+            self._registrar,
+            self._registrar,
+            [connections, XdsMetrics(metrics, connections)],
+            control_plane=instance,
+        )
         self._server: DpServer | None = None
 
     async def start(self, listening: socket.socket) -> None:
@@ -73,9 +88,13 @@ class Proxies:
         app.add_routes(Bootstrap(settings, self._find).routes())
         self._server = DpServer(self._ads, app, tls)
         await self._server.start(listening)
+        self._reporting = asyncio.create_task(self._reporter.run(), name="statuses of proxies")
 
     async def stop(self) -> None:
         """Send the proxies to another replica; none of them is taken away for it."""
+        if self._reporting is not None:
+            self._reporting.cancel()
+            await asyncio.gather(self._reporting, return_exceptions=True)
         await self._registrar.stop()
         if self._server is not None:
             await self._server.stop(self._config.dp_server.graceful_shutdown_timeout)

@@ -22,9 +22,11 @@ import orjson
 
 from cp.live import LiveView
 from cp.plan import PutOp
-from cp.presence import connected, disconnected, may_be_removed
+from cp.presence import connected, disconnected, may_be_removed, stream_status
 from cp.problems import Problem
+from cp.reporting import Reported
 from cp.resources import Origin, Resources
+from cp.streams import Connections
 from mesh.codec import decode, encode_value, rfc3339, to_document
 from mesh.errors import BadRequest, Invalid
 from mesh.resource import Resource
@@ -134,6 +136,7 @@ class Registrar:
         then: Admission,
         instance: str,
         deregistration_delay_s: float,
+        connections: Connections | None = None,
     ) -> None:
         self._store = store
         self._live = live
@@ -142,7 +145,9 @@ class Registrar:
         self._then = then
         self._instance = instance
         self._delay_s = deregistration_delay_s
+        self._connections = connections if connections is not None else Connections()
         self._streams: dict[Key, str] = {}  # proxy -> its newest subscription here
+        self._by_node: dict[str, Reported] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -201,32 +206,42 @@ class Registrar:
         proxy = proxy_of(node)
         subscription = secrets.token_hex(8)
         self._streams[proxy.key] = subscription
+        self._by_node[node.id] = Reported(proxy.key, proxy.insight_key, subscription)
         handle = self._source.connect(node, on_change)
         self._spawn(self._began(proxy, subscription))
-        return _Handle(handle, lambda: self._ended(proxy, subscription))
+        return _Handle(handle, lambda: self._ended(proxy, node.id, subscription))
 
-    def _ended(self, proxy: Proxy, subscription: str) -> None:
+    def whose(self, node_id: str) -> Reported | None:
+        """Where the status of a node's newest stream is written; None when it has none here."""
+        return self._by_node.get(node_id)
+
+    def _ended(self, proxy: Proxy, node_id: str, subscription: str) -> None:
         if self._streams.get(proxy.key) == subscription:
             del self._streams[proxy.key]
+            self._by_node.pop(node_id, None)
             if not self._stopping:
-                self._spawn(self._leave(proxy, subscription))
+                self._spawn(self._leave(proxy, subscription, self._status(node_id)))
+
+    def _status(self, node_id: str) -> dict[str, Any] | None:
+        """What a stream that ends came to."""
+        connection = self._connections.of_node(node_id)
+        return None if connection is None else stream_status(connection.stream.status, _now())
 
     # --- what follows a stream, in the background ---
 
     async def _began(self, proxy: Proxy, subscription: str) -> None:
         def subscriptions(insight: dict[str, Any] | None) -> Sequence[Mapping[str, Any]]:
-            now = rfc3339(int(time.time() * 1000))
             return connected(
-                insight, subscription=subscription, instance=self._instance, now=now, version=proxy.version
+                insight, subscription=subscription, instance=self._instance, now=_now(), version=proxy.version
             )
 
         await self._update_insight(
             proxy, subscriptions, lambda: self._streams.get(proxy.key) == subscription, "proxy connected"
         )
 
-    async def _leave(self, proxy: Proxy, subscription: str) -> None:
+    async def _leave(self, proxy: Proxy, subscription: str, status: dict[str, Any] | None) -> None:
         def subscriptions(insight: dict[str, Any] | None) -> Sequence[Mapping[str, Any]] | None:
-            return disconnected(insight, subscription=subscription, now=rfc3339(int(time.time() * 1000)))
+            return disconnected(insight, subscription=subscription, now=_now(), status=status)
 
         def still_gone() -> bool:
             return proxy.key not in self._streams
@@ -324,6 +339,10 @@ class Registrar:
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _now() -> str:
+    return rfc3339(int(time.time() * 1000))
 
 
 def _told(problem: Problem) -> str:

@@ -6,14 +6,15 @@ that "nothing was sent again" is a number that anybody can read.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from mesh.codec import rfc3339
-from xds.effects import Acked, Effect, Send
+from xds.effects import Acked, Effect, Nacked, Send
 from xds.stream import Stream
 
 
@@ -26,7 +27,7 @@ def precise(seconds: float) -> str:
 class Connection:
     """One stream. since_ms: Unix milliseconds. resources_sent, removed: over its whole life.
 
-    acknowledged_s: Unix seconds of the last ACK, 0 before the first.
+    acknowledged_s: Unix seconds of the last ACK, 0 before the first. refused: resources at present.
     """
 
     stream: Stream
@@ -35,6 +36,7 @@ class Connection:
     removed: int = 0
     responses: int = 0
     acknowledged_s: float = 0.0
+    refused: int = 0
 
     def document(self) -> dict[str, Any]:
         status, node = self.stream.status, self.stream.node
@@ -63,6 +65,11 @@ class Connections:
 
     def __init__(self) -> None:
         self._open: dict[int, Connection] = {}
+        self._by_node: dict[str, Connection] = {}
+        self._changed: dict[str, None] = {}
+        self._rejected: dict[str, None] = {}
+        # Set when a proxy refused something, or stopped to: that is told without delay.
+        self.urgent = asyncio.Event()
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._open.values()))
@@ -70,17 +77,53 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    def of_node(self, node_id: str) -> Connection | None:
+        """The newest stream of a node."""
+        return self._by_node.get(node_id)
+
+    def take_changed(self, limit: int) -> list[str]:
+        """Ids of nodes of whose streams there is news since they were taken; refusals come first."""
+        self.urgent.clear()
+        taken = [*self._rejected, *(each for each in self._changed if each not in self._rejected)][:limit]
+        for node_id in taken:
+            self._rejected.pop(node_id, None)
+            self._changed.pop(node_id, None)
+        return taken
+
+    def put_back(self, node_ids: Iterable[str]) -> None:
+        """Take them again the next time, if they are still here."""
+        self._changed.update(dict.fromkeys(each for each in node_ids if each in self._by_node))
+
     def stream_opened(self, stream: Stream) -> None:
-        self._open[stream.id] = Connection(stream, int(time.time() * 1000))
+        connection = self._open[stream.id] = Connection(stream, int(time.time() * 1000))
+        if stream.node is not None:
+            self._by_node[stream.node.id] = connection
 
     def stream_effect(self, stream: Stream, effect: Effect) -> None:
         connection = self._open.get(stream.id)
-        if connection is not None and isinstance(effect, Send):
+        if connection is None or stream.node is None:
+            return
+        if isinstance(effect, Send):
             connection.responses += 1
             connection.resources_sent += len(effect.names)
             connection.removed += len(effect.removed)
-        elif connection is not None and isinstance(effect, Acked):
+        elif isinstance(effect, Acked):
             connection.acknowledged_s = time.time()
+        if isinstance(effect, Acked | Nacked):
+            self._note(stream.node.id, connection)
+
+    def _note(self, node_id: str, connection: Connection) -> None:
+        """Something was accepted or refused."""
+        self._changed[node_id] = None
+        refused = sum(len(of_type.rejections) for of_type in connection.stream.status.types.values())
+        if refused != connection.refused:
+            connection.refused = refused
+            self._rejected[node_id] = None
+            self.urgent.set()
 
     def stream_closed(self, stream: Stream) -> None:
-        self._open.pop(stream.id, None)
+        connection = self._open.pop(stream.id, None)
+        if stream.node is not None and self._by_node.get(stream.node.id) is connection:
+            del self._by_node[stream.node.id]
+            self._changed.pop(stream.node.id, None)
+            self._rejected.pop(stream.node.id, None)

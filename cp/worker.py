@@ -159,6 +159,7 @@ class Worker:
             self.resources,
             source,
             self.connections,
+            self.metrics,
             self.context.instance,
         )
         server = self.config.dp_server

@@ -38,7 +38,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         context.access.look(user_of(request, context), "VIEW_CONFIG_DUMP", proxy)
         if context.config.mode == "global":
             raise Problem(405, "Method not allowed", "the configuration of proxies is made in their zones")
-        shadow, includes = _shadow(request), _includes(request)
+        shadow, includes = shadow_of(request), _includes(request)
         view = await view_for(request, context)
         node = _node(view, context, mesh, name)
         zone = context.config.multizone.zone.name
@@ -55,7 +55,8 @@ def _answer(view: View, node: NodeInfo, zone: str, shadow: bool, with_diff: bool
     return {"diff": diff(derived(view, node, zone, shadow=False), found, tested=True), "xds": found}
 
 
-def _shadow(request: web.Request) -> bool:
+def shadow_of(request: web.Request) -> bool:
+    """Whether policies that are only on trial count, too. Raises Problem."""
     text = request.query.get("shadow", "false")
     if text not in ("true", "false"):
         raise bad_parameter("shadow", f"{text[:40]!r} is not allowed; allowed: true, false")

@@ -19,13 +19,25 @@ class DiscoveryServiceStats(Model):
     responses_rejected: StringInt = ""
 
 
+class RejectedResource(Model):
+    """An Envoy resource that a proxy refuses now: type URL, name, version, and what Envoy said."""
+
+    type: str = ""
+    name: str = ""
+    version: str = ""
+    message: str = ""
+
+
 class DiscoverySubscriptionStatus(Model):
+    """What was sent on one stream, by xDS type, and what of it is refused at present."""
+
     last_update_time: str | None = None
     total: DiscoveryServiceStats | None = None
     cds: DiscoveryServiceStats | None = None
     eds: DiscoveryServiceStats | None = None
     lds: DiscoveryServiceStats | None = None
     rds: DiscoveryServiceStats | None = None
+    rejections: tuple[RejectedResource, ...] = ()
 
 
 class KumaDpVersion(Model):
