@@ -20,6 +20,8 @@ from mesh.registry import KINDS
 Schema = dict[str, Any]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+# Not "duration", by which JSON Schema means ISO 8601.
+_GO_DURATION = "go-duration"
 _BOUNDS = (("ge", "minimum"), ("le", "maximum"), ("gt", "exclusiveMinimum"), ("lt", "exclusiveMaximum"))
 _TEXT_BOUNDS = (("min_length", "minLength"), ("max_length", "maxLength"), ("pattern", "pattern"))
 _ITEM_BOUNDS = (("min_length", "minItems"), ("max_length", "maxItems"))
@@ -69,7 +71,8 @@ def schema_of(declared: type[Model]) -> Schema:
 def _schema(info: mi.Type) -> Schema:
     if isinstance(info, mi.Metadata):
         inner = _schema(info.type)
-        return inner | {k: v for k, v in (info.extra or {}).items() if k == "format"}
+        is_duration = (info.extra or {}).get("format") == "duration"
+        return inner | {"format": _GO_DURATION} if is_duration else inner
     if isinstance(info, mi.StructType):
         return _object(info)
     if isinstance(info, mi.UnionType):
@@ -177,7 +180,7 @@ def _type_text(schema: Mapping[str, Any]) -> str:
         return f"list of {_type_text(schema['items'])}"
     if "additionalProperties" in schema:
         return f"map of {_type_text(schema['additionalProperties'])}"
-    if schema.get("format") == "duration":
+    if schema.get("format") == _GO_DURATION:
         return "duration"
     return str(schema.get("type", "any"))
 

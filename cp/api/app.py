@@ -66,8 +66,9 @@ def create_app(context: Context) -> web.Application:
 
     app.on_response_prepare.append(prepare)
     prefix = context.config.api_server.base_path.rstrip("/")
-    for routes in SUBJECTS:
-        app.add_routes(_under(prefix, route) for route in routes(context))
+    served = [route for routes in SUBJECTS for route in routes(context)]
+    app[openapi.ROUTES] = served
+    app.add_routes(_under(prefix, route) for route in served)
     return app
 
 
