@@ -9,6 +9,7 @@ here, so neither default resources nor keys are created, and nothing generates r
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
 import re
@@ -20,6 +21,7 @@ from typing import Any
 
 import aiohttp
 
+from cp.ca.keeper import admin_bundle
 from cp.cli import main
 from cp.config import load
 from cp.worker import Worker
@@ -27,6 +29,7 @@ from mesh.codec import decode, encode_value
 from mesh.resource import Resource
 from raftstore.memory import MemoryStore
 from raftstore.types import DeleteScope, Key, Put, Scope, Txn
+from xds.config.admintls import ADMIN_CA
 
 ENVIRON = {
     "RAFTMESH_API_SERVER_HTTP_PORT": "0",
@@ -70,6 +73,11 @@ class Seam:
     async def clear(self) -> None:
         """Delete everything."""
         await self._submit([DeleteScope(Scope(None, None))])
+
+    async def make_admin_authority(self) -> None:
+        """The authority behind the admin interfaces of proxies, as the control plane makes it itself."""
+        data = base64.b64encode(admin_bundle(time.time())).decode()
+        await self.preload([decode({"type": "GlobalSecret", "name": ADMIN_CA, "data": data})])
 
     async def preload(self, resources: Iterable[Resource]) -> None:
         """Append resources as they are, written at time zero."""
