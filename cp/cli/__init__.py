@@ -30,7 +30,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("diff", "cp.cli.history"),
     ("watch", "cp.cli.watch"),
     ("rollback", "cp.cli.rollback"),
-    ("plan", "cp.cli.rollback"),
+    ("plan", "cp.cli.plan"),
     ("lint", "cp.cli.lint"),
     ("inspect", "cp.cli.inspect"),
     ("explain", "cp.cli.explain"),

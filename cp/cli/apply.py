@@ -1,32 +1,33 @@
-"""`raftmesh apply` and `raftmesh delete`: write resources through whichever replica answers."""
+"""`raftmesh apply` and `raftmesh delete`: write resources through whichever replica answers.
+
+All documents of one `apply` are one transaction. `--dry-run` prints them as kumactl does, for a pipe to
+read; what they would change stands between them, in comments.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from typing import Any
 
+from cp.cli.client import Client
 from cp.cli.common import add_connection_flags, client_of, guarded, kind_of, path_of, render
-from cp.cli.documents import read
-from cp.cli.errors import CommandError
+from cp.cli.documents import add_document_flags, resources_of
+from cp.cli.errors import CommandError, Unreachable
+from cp.cli.plan import Answer, dry_run, proxy_lines, resource_lines
+from cp.cli.prune import add_prune_flags, pruned
 from cp.limits import REASON_BYTES_MAX
-from mesh.codec import decode, to_document
-from mesh.errors import Invalid
+from mesh.codec import to_document
 from mesh.resource import Resource
 
 REASON_HEADER = "X-Raftmesh-Reason"
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("apply", help="create or update resources")
-    parser.add_argument(
-        "-f", "--file", action="append", default=[], metavar="FILE", help="a file, a directory or -"
-    )
-    parser.add_argument(
-        "-v", "--var", action="append", default=[], metavar="NAME=VALUE", help="for {{ NAME }} in it"
-    )
+    parser = commands.add_parser("apply", help="create or update resources, all or none")
+    add_document_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the resources instead of writing them")
+    add_prune_flags(parser)
     add_reason_flag(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle_apply))
@@ -42,26 +43,59 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def handle_apply(args: argparse.Namespace) -> int:
     """All documents are one transaction, so that a fault in one changes nothing."""
-    resources = [
-        decode_document(n, document)
-        for n, document in enumerate(read(args.file or ["-"], variables(args.var)))
-    ]
+    if args.selector and not args.prune:
+        raise CommandError("-l goes with --prune")
+    resources, client = resources_of(args), client_of(args)
+    operations: list[dict[str, Any]] = [{"op": "put", "resource": to_document(each)} for each in resources]
+    if args.dry_run and not args.prune:
+        return _show(resources, _planned(client, operations))
+    if args.prune:
+        operations += pruned(client, resources, args.selector)
     if args.dry_run:
-        sys.stdout.write("---\n".join(render(to_document(resource), "yaml") for resource in resources))
-        return 0
-    operations = [{"op": "put", "resource": to_document(resource)} for resource in resources]
-    for result in transact(args, operations):
+        return _show(resources, dry_run(client, operations))
+    for operation in operations:
+        if operation["op"] == "delete":
+            print(f"to be pruned: {_named(operation)}")
+    for result in transact(client, operations, args.reason):
         for warning in result.get("warnings") or []:
             print(f"Warning: {warning}", file=sys.stderr)
-        done = str(result["outcome"]).capitalize()
-        print(f'resource type="{result["type"]}" mesh="{result["mesh"]}" name="{result["name"]}" {done}')
+        print(f"resource {_named(result)} {str(result['outcome']).capitalize()}")
     return 0
 
 
-def transact(args: argparse.Namespace, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _named(thing: dict[str, Any]) -> str:
+    return f'type="{thing["type"]}" mesh="{thing["mesh"]}" name="{thing["name"]}"'
+
+
+def _planned(client: Client, operations: list[dict[str, Any]]) -> Answer | None:
+    """The plan; None where no control plane answers, since the documents alone need none."""
+    try:
+        return dry_run(client, operations)
+    except Unreachable as error:
+        print(f"Warning: what would change is not known: {error}", file=sys.stderr)
+        return None
+
+
+def _show(resources: list[Resource], plan: Answer | None) -> int:
+    """Documents with what becomes of each as comments, so that the whole remains YAML."""
+    results = list(plan["results"]) if plan else []
+    for n, resource in enumerate(resources):
+        sys.stdout.write("---\n" if n else "")
+        sys.stdout.write(_comments(resource_lines(results[n])) if plan else "")
+        sys.stdout.write(render(to_document(resource), "yaml"))
+    others = [line for result in results[len(resources) :] for line in resource_lines(result)]
+    sys.stdout.write(_comments([*others, *proxy_lines(plan)]) if plan else "")
+    return 0
+
+
+def _comments(lines: Any) -> str:
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def transact(client: Client, operations: list[dict[str, Any]], reason: str) -> list[dict[str, Any]]:
     """Write all or none; what became of each."""
-    answer = client_of(args).call(
-        "POST", "/transactions", body={"operations": operations}, headers=reason_headers(args)
+    answer = client.call(
+        "POST", "/transactions", body={"operations": operations}, headers=reason_headers(reason)
     )
     return list(answer.body["results"])
 
@@ -70,41 +104,21 @@ def add_reason_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help="why; kept in the history")
 
 
-def reason_headers(args: argparse.Namespace) -> dict[str, str]:
+def reason_headers(reason: str) -> dict[str, str]:
     """What --reason sends. Raises CommandError for what no header can carry."""
-    if not args.reason:
+    if not reason:
         return {}
-    if not args.reason.isprintable() or len(args.reason.encode(errors="replace")) > REASON_BYTES_MAX:
+    if not reason.isprintable() or len(reason.encode(errors="replace")) > REASON_BYTES_MAX:
         raise CommandError(f"--reason: must be one line of at most {REASON_BYTES_MAX} bytes")
-    return {REASON_HEADER: args.reason}
+    return {REASON_HEADER: reason}
 
 
 def handle_delete(args: argparse.Namespace) -> int:
     kind = kind_of(args.type)
     answer = client_of(args).call(
-        "DELETE", path_of(kind, args.mesh, args.name), headers=reason_headers(args), missing_ok=True
+        "DELETE", path_of(kind, args.mesh, args.name), headers=reason_headers(args.reason), missing_ok=True
     )
     if answer.status == 404:
         raise CommandError(f'there is no {kind.name} with name "{args.name}"')
     print(f'deleted {kind.name} "{args.name}"')
     return 0
-
-
-def variables(pairs: list[str]) -> dict[str, str]:
-    variables = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise CommandError(f"--var {pair!r}: must be name=value")
-        variables[name] = value
-    return variables
-
-
-def decode_document(position: int, document: Mapping[str, Any]) -> Resource:
-    try:
-        return decode(document)
-    except Invalid as invalid:
-        reasons = "".join(f"\n* {error.field}: {error.reason}" for error in invalid.errors)
-        raise CommandError(
-            f"resource[{position}]: failed to parse resource: Resource is not valid{reasons}"
-        ) from None

@@ -1,7 +1,8 @@
 """Talking to the API: through whichever of the context's addresses answers.
 
 A write carries a request id, so that sending it again through another replica after a
-broken connection applies it once.
+broken connection applies it once. A command sees its own writes: what it asks carries the highest
+index that it was told, so that another replica, which may be behind, waits for it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import aiohttp
 import orjson
 
 from cp.cli.contexts import ControlPlane
-from cp.cli.errors import CommandError, from_problem
+from cp.cli.errors import CommandError, Unreachable, from_problem
 
 REQUEST_ID_HEADER = "X-Raftmesh-Request-Id"
+INDEX_HEADER = "X-Raftmesh-Index"
+MIN_INDEX_HEADER = "X-Raftmesh-Min-Index"
 ANSWER_BYTES_MAX = 256 << 20
+CONNECT_S = 5.0  # an address that swallows packets must not use up the patience for the others
 
 # A replica that answers so could not do it, but another one may.
 _TRY_ANOTHER = (502, 503, 504)
@@ -55,6 +59,9 @@ class Client:
     def __init__(self, control_plane: ControlPlane, *, timeout_s: float = 60.0) -> None:
         self._control_plane = control_plane
         self._timeout_s = timeout_s
+        self._addresses = list(control_plane.addresses)  # the one that answered last comes first
+        self._index = 0
+        self._tls: ssl.SSLContext | None = None
 
     def call(
         self,
@@ -84,12 +91,14 @@ class Client:
         if body is not None:
             data = orjson.dumps(body)
             sent["Content-Type"] = "application/json"
+        if self._index:
+            sent.setdefault(MIN_INDEX_HEADER, str(self._index))
         failures: list[str] = []
         unavailable: Answer | None = None
-        connector = aiohttp.TCPConnector(ssl=tls_context(self._control_plane))
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=CONNECT_S)
+        connector = aiohttp.TCPConnector(ssl=self._verification())
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            for address in self._control_plane.addresses:
+            for address in tuple(self._addresses):
                 try:
                     async with session.request(
                         method, address + path, data=data, params=params, headers=sent
@@ -99,11 +108,26 @@ class Client:
                     failures.append(f"{address}: {error or type(error).__name__}")
                     continue
                 if answer.status not in _TRY_ANOTHER:
+                    self._note(address, answer)
                     return answer
                 unavailable = answer
         if unavailable is not None:
             return unavailable
-        raise CommandError("no control plane could be reached: " + "; ".join(failures))
+        raise Unreachable("no control plane could be reached: " + "; ".join(failures))
+
+    def _verification(self) -> ssl.SSLContext | bool:
+        """Made once, and only where it is needed: reading the system's authorities takes a while."""
+        if not any(address.startswith("https:") for address in self._addresses):
+            return True
+        if self._tls is None:
+            self._tls = tls_context(self._control_plane)
+        return self._tls
+
+    def _note(self, address: str, answer: Answer) -> None:
+        self._addresses.sort(key=lambda each: each != address)
+        index = answer.headers.get(INDEX_HEADER, "")
+        if index.isdecimal():
+            self._index = max(self._index, int(index))
 
 
 async def _decode(response: aiohttp.ClientResponse) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import yaml
@@ -18,7 +19,10 @@ from cp.cli.errors import CommandError
 from cp.duration import parse_duration
 from mesh.registry import KINDS, Kind, kind_by_arg
 
+PAGE_SIZE = 1_000  # the largest that the API gives
+ITEMS_MAX = 1_000_000
 OUTPUTS = ("table", "yaml", "json")
+LOG_LEVELS = ("off", "info", "debug")
 
 
 def add_connection_flags(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +33,7 @@ def add_connection_flags(parser: argparse.ArgumentParser) -> None:
     add("--context", default="", help="the context to use instead of the current one")
     add("--cp-address", action="append", default=[], metavar="URL", help="an API address; repeat for more")
     add("--api-timeout", default="1m", help="for one request, e.g. 30s")
+    add("--log-level", choices=LOG_LEVELS, default="off", help="of the command itself, on standard error")
 
 
 def client_of(args: argparse.Namespace) -> Client:
@@ -68,7 +73,7 @@ def kind_of(argument: str) -> Kind:
     """The kind that a TYPE argument names, by its singular, plural, path or kind name."""
     kind = kind_by_arg(argument)
     if kind is None:
-        allowed = ", ".join(sorted(kind.singular for kind in KINDS.values() if kind.singular))
+        allowed = ", ".join(sorted(kind.arg for kind in KINDS.values() if kind.arg))
         raise CommandError(f"unknown TYPE: {argument}. Allowed values: {allowed}")
     return kind
 
@@ -77,6 +82,27 @@ def path_of(kind: Kind, mesh: str, name: str = "") -> str:
     """The API path of a kind's collection, or of one resource in it."""
     base = f"/meshes/{mesh}/{kind.path}" if kind.scope == "mesh" else f"/{kind.path}"
     return f"{base}/{name}" if name else base
+
+
+def all_items(client: Client, path: str, params: Mapping[str, str] | None = None) -> list[Mapping[str, Any]]:
+    """Every item of a list, over all of its pages. Raises CommandError for what is no list."""
+    found: list[Mapping[str, Any]] = []
+    offset = "0"
+    while True:
+        asked = {**(params or {}), "size": str(PAGE_SIZE), "offset": offset}
+        page = client.call("GET", path, params=asked).body
+        items = page.get("items") if isinstance(page, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise CommandError(f"{path}: the answer is no list of resources")
+        found += items
+        if len(found) > ITEMS_MAX:
+            raise CommandError(f"{path}: more than {ITEMS_MAX} resources")
+        if not page.get("next"):
+            return found
+        following = parse_qs(urlsplit(str(page["next"])).query).get("offset", [""])[0]
+        if not following.isdecimal() or int(following) <= int(offset):
+            raise CommandError(f"{path}: the next page does not follow: {str(page['next'])[:200]}")
+        offset = following
 
 
 def render(document: Any, output: str) -> str:

@@ -1,9 +1,12 @@
-"""Reading what a person wants to apply: files, directories, standard input; many documents each."""
+"""Reading what a person wants to apply: files, directories, URLs, standard input; many documents each."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,60 @@ from typing import Any
 import yaml
 
 from cp.cli.errors import CommandError
+from mesh.codec import decode
+from mesh.errors import BadRequest, Invalid
+from mesh.resource import Resource
 
 FILE_BYTES_MAX = 64 << 20
+URL_TIMEOUT_S = 10.0  # kumactl's
+# A comma separates two variables only where another name and "=" follow: values may hold commas.
+_PAIRS = re.compile(r",(?=[A-Za-z_][\w.-]*=)")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
+
+
+def add_document_flags(parser: argparse.ArgumentParser) -> None:
+    """-f and -v, for every command that reads documents."""
+    parser.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE|DIR|URL|-",
+        help="what to read; repeat for more (default: standard input)",
+    )
+    parser.add_argument(
+        "-v", "--var", action="append", default=[], metavar="NAME=VALUE", help="for {{ NAME }} in it"
+    )
+
+
+def resources_of(args: argparse.Namespace) -> list[Resource]:
+    """The resources that the flags name. Raises CommandError."""
+    documents = read(args.file or ["-"], variables(args.var))
+    return [decode_document(n, document) for n, document in enumerate(documents)]
+
+
+def variables(pairs: Sequence[str]) -> dict[str, str]:
+    """`["a=1"]`, kumactl's `a=1,b=2` too. Raises CommandError."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        for part in _PAIRS.split(pair):
+            name, separator, value = part.partition("=")
+            if not separator or not name:
+                raise CommandError(f"--var {pair!r}: must be name=value")
+            found[name] = value
+    return found
+
+
+def decode_document(position: int, document: Mapping[str, Any]) -> Resource:
+    """One document as a resource, its structure checked. Raises CommandError."""
+    title = f"resource[{position}]: failed to parse resource"
+    try:
+        return decode(document)
+    except Invalid as invalid:
+        reasons = "".join(f"\n* {error.field}: {error.reason}" for error in invalid.errors)
+        raise CommandError(f"{title}: Resource is not valid{reasons}") from None
+    except BadRequest as error:
+        raise CommandError(f"{title}: {error.detail}") from None
 
 
 def read(sources: Sequence[str], variables: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -31,7 +85,12 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
     if source == "-":
         yield "standard input", _limited(sys.stdin.buffer.read(FILE_BYTES_MAX + 1), "standard input")
         return
+    if source.startswith(("http://", "https://")):
+        yield source, _limited(_fetched(source), source)
+        return
     path = Path(source)
+    if path.is_dir() and not any(path.glob("*.y*ml")):
+        raise CommandError(f"{path}: no *.yaml or *.yml file in this directory")
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     for file in files:
         try:
@@ -39,6 +98,18 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
                 yield str(file), _limited(opened.read(FILE_BYTES_MAX + 1), str(file))
         except OSError as error:
             raise CommandError(f"error while reading {file}: {error.strerror}") from None
+
+
+def _fetched(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_S) as answer:
+            content: bytes = answer.read(FILE_BYTES_MAX + 1)
+            return content
+    except urllib.error.HTTPError as error:
+        raise CommandError(f"error while retrieving {url}: status {error.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise CommandError(f"error while retrieving {url}: {reason}") from None
 
 
 def _limited(content: bytes, name: str) -> str:

@@ -25,7 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-o", "--output", choices=OUTPUTS, default="table")
     parser.add_argument("--size", type=int, default=None, help="at most so many")
     parser.add_argument("--offset", default="", help="where the page begins")
-    parser.add_argument("--at", default="", metavar="INDEX", help="as it was at this log index")
+    parser.add_argument("--at", default="", metavar="INDEX|TIME", help="as it was then")
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle))
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cp.cli.apply import decode_document, variables
 from cp.cli.common import guarded
-from cp.cli.documents import read
+from cp.cli.documents import add_document_flags, decode_document, read, variables
 from cp.cli.errors import CommandError
-from mesh.errors import BadRequest
 from mesh.resource import Resource
 from mesh.validate import validate, warnings
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("lint", help="check documents without a control plane")
-    parser.add_argument("-f", "--file", action="append", default=[], metavar="FILE")
-    parser.add_argument("-v", "--var", action="append", default=[], metavar="NAME=VALUE")
+    add_document_flags(parser)
     parser.add_argument("--strict", action="store_true", help="fail for warnings, too")
     parser.set_defaults(handler=guarded(handle))
 
@@ -35,8 +32,6 @@ def handle(args: argparse.Namespace) -> int:
             faults, said = _check(decode_document(n, document), n)
         except CommandError as error:
             faults, said = [str(error)], []
-        except BadRequest as error:
-            faults, said = [f"resource[{n}]: {error.detail}"], []
         for fault in faults:
             print(f"Error: {fault}", file=sys.stderr)
         for warning in said:

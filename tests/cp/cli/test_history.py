@@ -58,7 +58,9 @@ async def test_a_change_is_told_planned_and_undone(api: Api, cli: Cli, tmp_path:
     second = write(tmp_path / "2.yaml", a=2, b=1)
     line = '~ spec.to[0].default.connectionTimeout: "1s" -> "2s"'
     ran = await cli("plan", "-f", second, api=api)
-    assert ran.out == f'update MeshTimeout "a"\n    {line}\ncreate MeshTimeout "b"\n', ran.err
+    where = 'in mesh "default"'
+    expected = f'update MeshTimeout "a" {where}\n    {line}\ncreate MeshTimeout "b" {where}\n'
+    assert ran.out == expected, ran.err
     await cli("apply", "-f", second, "--reason", "slow peers", api=api)
     ran = await cli("history", "meshtimeout", "a", api=api)
     assert ": slow peers\n" in ran.out and f"    {line}\n" in ran.out
