@@ -11,6 +11,7 @@ rule below closes one; the module that holds it tells how.
     a lost quorum is noticed in one timeout         guard_append (replies), core (check-quorum)
     no election without a chance (pre-vote)         guard_election
     a follower is loyal to a leader it hears        guard_election
+    a leader whose process ended is not waited for  guard_election
     a higher term makes anyone step down            all
     leadership moves on request                     guard_election, node.py
     reads are confirmed by a quorum (ReadIndex)     guard_read
@@ -97,3 +98,4 @@ class Guard:
 
     def peer_down(self, peer: str) -> None:
         self.append.peer_down(peer)
+        self.election.peer_down(peer)

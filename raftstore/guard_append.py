@@ -41,6 +41,7 @@ class AppendGuard:
         self.port = port
         self.core = port.core
         self.heard_leader_at = NEVER
+        self.leader_gone = False  # its connection closed, and it has not spoken since
         self._responded_at: dict[str, float] = {}
         self._numbers: dict[str, int] = defaultdict(int)  # the last q sent to a peer
         # (q, when it was sent) of appends whose reply would prove something; see _evidence.
@@ -117,7 +118,7 @@ class AppendGuard:
     # --- follower ------------------------------------------------------------------------
 
     def leader_heard(self, within_s: float) -> bool:
-        return self.port.clock() - self.heard_leader_at < within_s
+        return not self.leader_gone and self.port.clock() - self.heard_leader_at < within_s
 
     def receive_append(self, peer: str, message: Message) -> BadMessage | None:
         bad = self._admit(peer, message)
@@ -159,7 +160,7 @@ class AppendGuard:
             return None
         if term == self.core.term and self.core.is_leader:
             return BadMessage(peer, f"a second leader of term {term}")
-        self.heard_leader_at = self.port.clock()
+        self.heard_leader_at, self.leader_gone = self.port.clock(), False
         return None
 
     def _deliver(self, peer: str, message: Message) -> None:

@@ -9,6 +9,12 @@ off, or that cannot hear, comes back without deposing anyone. The core asks
 ignores votes of higher terms, and so does a leader that hears a quorum. A transfer of
 leadership is excepted: its vote requests carry `transfer`.
 
+*A leader that is gone.* When the connection to the leader is closed, its process has most likely
+ended: a killed process's kernel says so at once. Then nobody need wait for a timer: loyalty ends,
+and the voters ask for their pre-votes one after the other, by rank, half to one heartbeat apart, so
+that the first has won before the second asks. If the leader lives, a majority still hears it and
+refuses; or it comes back, and the next thing it says calls the election off.
+
 *Higher terms.* Whoever speaks with an old term is told the new one, and steps down.
 pysyncobj keeps silent (its line 945), which leaves an ex-leader in the dark.
 """
@@ -57,9 +63,20 @@ class ElectionGuard:
             return True
         if self._append.leader_heard(patience):
             return False
-        if self._round is None or now - self._round.began > patience:
+        again = self.port.config.heartbeat_s if self._append.leader_gone else patience
+        if self._round is None or now - self._round.began > again:
             self._ask(now)
         return False
+
+    def peer_down(self, peer: str) -> None:
+        """The connection to `peer` was closed, by it or by its kernel."""
+        core = self.core
+        if peer != core.leader or not core.is_voter:
+            return
+        self._append.leader_gone = True
+        rank = sorted(core.voters - {peer}).index(core.node_id)
+        wait_s = (rank + core.rng.uniform(0.1, 0.5)) * self.port.config.heartbeat_s
+        core.election_deadline = min(core.election_deadline, self.port.clock() + wait_s)
 
     def _ask(self, now: float) -> None:
         self._round = _Round(self.core.term + 1, now)

@@ -188,3 +188,64 @@ def test_who_has_no_vote_never_stands() -> None:
     lone.get("B", {"type": "timeout_now", "term": 1})
     lone.node.tick()
     assert lone.node.role == "observer" and lone.out("pre_vote") == [] == lone.out("request_vote")
+
+
+def follower() -> LoneNode:
+    """A, which follows C."""
+    lone = LoneNode()
+    lone.append("C")
+    lone.sync()
+    lone.out()
+    return lone
+
+
+def test_a_leader_whose_connection_closes_is_not_waited_for() -> None:
+    lone = follower()
+    assert not pre_vote(lone, "B", **asked(2, 9, 9))  # loyal as yet
+    lone.node.peer_down("C")
+    assert pre_vote(lone, "B", **asked(2, 9, 9))
+    lone.wait(lone.config.heartbeat_s)
+    lone.node.tick()
+    assert [peer for peer, _ in lone.out("pre_vote")] == ["B", "C"]
+
+
+def test_voters_ask_one_after_the_other_when_the_leader_is_gone() -> None:
+    lone = LoneNode("ABCDE")
+    lone.append("E")
+    lone.sync()
+    lone.node.peer_down("E")
+    first = lone.node.election_deadline - lone.now
+    assert 0 < first < lone.config.heartbeat_s
+    other = LoneNode(("0", "1", "A", "E"))  # two of the survivors come before this one
+    other.append("E")
+    other.sync()
+    other.node.peer_down("E")
+    assert 2 * lone.config.heartbeat_s < other.node.election_deadline - other.now < PATIENCE
+
+
+def test_a_leader_that_speaks_again_is_followed_as_before() -> None:
+    lone = follower()
+    lone.node.peer_down("C")
+    lone.node.peer_up("C")
+    lone.append("C", q=2)
+    assert lone.node.election_deadline - lone.now >= PATIENCE
+    assert not pre_vote(lone, "B", **asked(2, 9, 9))
+
+
+def test_another_follower_that_goes_changes_nothing() -> None:
+    lone = follower()
+    deadline = lone.node.election_deadline
+    lone.node.peer_down("B")
+    assert lone.node.election_deadline == deadline
+    assert not pre_vote(lone, "B", **asked(2, 9, 9))
+
+
+def test_while_the_leader_is_gone_pre_votes_are_asked_again_soon() -> None:
+    """The first may have come before the other had noticed."""
+    lone = follower()
+    lone.node.peer_down("C")
+    lone.node.election_deadline = 0.0
+    lone.node.tick()
+    lone.wait(lone.config.heartbeat_s + 0.01)
+    lone.node.tick()
+    assert len(lone.out("pre_vote")) == 4
