@@ -106,10 +106,14 @@ class Compactor:
         return index
 
     async def _drop(self, index: int) -> None:
-        replica = self._replica
-        replica.wal.drop_to(index - replica.config.keep_entries, collect=False)
+        """Let go of the log below `index`, but for the trailing window and what transfers go on with."""
+        replica, config = self._replica, self._replica.config
+        held = replica.transfers.held()
+        furthest = index - max(config.keep_entries, limits.SNAPSHOTS_HELD * config.snapshot_entries)
+        goal = min(index - config.keep_entries, max(furthest, min(held.values(), default=index)))
+        replica.wal.drop_to(goal, collect=False)
         await replica.disk.run(replica.wal.collect_garbage)
-        await in_thread(partial(snapshot.prune, self._disk))
+        await in_thread(partial(snapshot.prune, self._disk, spare=set(held)))
 
 
 async def write_file(disk: Disk, name: str, chunks: AsyncIterator[bytes]) -> int:
@@ -135,8 +139,8 @@ async def write_file(disk: Disk, name: str, chunks: AsyncIterator[bytes]) -> int
     return size + len(buffer)
 
 
-async def paced(steps: Iterable[T]) -> AsyncIterator[T]:
-    """The steps of a long computation, with pauses so that it takes SHARE of the loop's time."""
+async def paced(steps: Iterable[T], share: float = SHARE) -> AsyncIterator[T]:
+    """The steps of a long computation, with pauses so that it takes `share` of the loop's time."""
     iterator, spent = iter(steps), 0.0
     while True:
         started = time.perf_counter()  # uvloop's own clock stands still within one pass
@@ -147,7 +151,7 @@ async def paced(steps: Iterable[T]) -> AsyncIterator[T]:
         spent += time.perf_counter() - started
         yield item
         if spent > 0.001:
-            await asyncio.sleep(spent * (1 - SHARE) / SHARE)
+            await asyncio.sleep(spent * (1 - share) / share)
             spent = 0.0
 
 

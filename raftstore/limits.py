@@ -98,5 +98,9 @@ SNAPSHOT_KEEP_ENTRIES = 10_000
 TRANSFER_CHUNK_BYTES = 256 * KIB
 TRANSFER_WINDOW_BYTES = 2 * MIB
 TRANSFER_SILENCE_S = 3.0
+# A follower that is restarted in the middle of one goes on with it if it is back within this time...
+TRANSFER_RESUME_S = 60.0
+# ...and the log that follows a snapshot being sent is kept, but not for longer than so many others.
+SNAPSHOTS_HELD = 4
 # Feed items that a worker has received and not yet read; more stay in the store.
 FEED_INBOX_ITEMS = 1_000

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
@@ -43,6 +43,9 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 PREAMBLE = b"RMSNAP" + bytes([FORMAT_VERSION])
 SUFFIX = ".snap"
+# Of a snapshot that is on its way here (snapshot_receiving.py); the name begins like the whole one's.
+PART_SUFFIX = ".part"
+READ_BYTES = limits.MIB
 _FRAME = struct.Struct("<IIB")
 _NAME = re.compile(r"\d{20}\.snap")
 
@@ -130,12 +133,16 @@ def chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
 
 def _frame(kind: _Type, fields: tuple[Any, ...]) -> bytes:
     payload = codec.pack(fields)
-    crc = google_crc32c.extend(google_crc32c.value(bytes([kind])), payload)
-    return _FRAME.pack(len(payload), crc, kind) + payload
+    return _FRAME.pack(len(payload), _crc(kind, payload), kind) + payload
 
 
 def snapshot_name(index: int) -> str:
     return f"{index:020d}{SUFFIX}"
+
+
+def index_of(name: str) -> int:
+    """Where the snapshot in a file, or the part of one, stands."""
+    return int(name[:20])
 
 
 def snapshot_names(disk: Disk) -> list[str]:
@@ -177,10 +184,16 @@ def commit_file(disk: Disk, temporary: str, name: str) -> None:
     disk.sync_dir()
 
 
-def prune(disk: Disk, keep: int = 1) -> list[str]:
-    """Remove all but the newest `keep` snapshots, and temporary files; their names. Blocks."""
-    old = snapshot_names(disk)[: -max(1, keep)]
+def prune(disk: Disk, keep: int = 1, spare: Collection[str] = ()) -> list[str]:
+    """Remove all but the newest `keep` snapshots and those to `spare`, and what is left over of others.
+
+    Temporary files go, and parts of snapshots that are overtaken. Returns the names. Blocks.
+    """
+    names = snapshot_names(disk)
+    old = [name for name in names[: -max(1, keep)] if name not in spare]
+    newest = index_of(names[-1]) if names else 0
     gone = old + [name for name in disk.list() if name.endswith(SUFFIX + ".tmp")]
+    gone += [name for name in disk.list() if name.endswith(PART_SUFFIX) and index_of(name) <= newest]
     try:
         for name in gone:
             disk.unlink(name)
@@ -188,6 +201,52 @@ def prune(disk: Disk, keep: int = 1) -> list[str]:
     except OSError as error:
         raise disk_error(error, "removing old snapshots") from error
     return gone
+
+
+TRAILER_BYTES_MAX = 64
+
+
+def identity(tail: bytes) -> int:
+    """What tells a snapshot from all others: the checksum in its trailer, of all its bytes.
+
+    tail: its last TRAILER_BYTES_MAX bytes. Two replicas' snapshots at one index hold the same state
+    in different bytes, so index and size are not enough. Raises Corrupt.
+    """
+    for size in range(_FRAME.size + 1, min(len(tail), TRAILER_BYTES_MAX) + 1):
+        length, crc, kind = _FRAME.unpack_from(tail, len(tail) - size)
+        payload = tail[len(tail) - size + _FRAME.size :]
+        if kind == _Type.TRAILER and length == len(payload) and _crc(kind, payload) == crc:
+            return int(codec.unpack(payload, "trailer")[0])
+    raise Corrupt("the snapshot does not end with a trailer")
+
+
+def intact_bytes(portions: Iterable[bytes]) -> int:
+    """How far a file's bytes are whole, intact chunks; decodes nothing, so it is fast."""
+    buffer, offset = bytearray(), 0
+    for data in portions:
+        buffer += data
+        while size := _intact_chunk(buffer, offset):
+            offset += size
+            del buffer[:size]
+        if len(buffer) > _FRAME.size + limits.SNAPSHOT_CHUNK_BYTES_MAX:
+            break
+    return offset
+
+
+def _intact_chunk(buffer: bytearray, offset: int) -> int:
+    """The size of the chunk that `buffer` starts with; 0 when it is not there or not intact."""
+    if offset == 0:
+        return len(PREAMBLE) if buffer.startswith(PREAMBLE) else 0
+    if len(buffer) < _FRAME.size:
+        return 0
+    length, crc, kind = _FRAME.unpack_from(buffer)
+    payload = bytes(buffer[_FRAME.size : _FRAME.size + length])
+    known = kind in _Type.__members__.values() and length <= limits.SNAPSHOT_CHUNK_BYTES_MAX
+    return _FRAME.size + length if known and len(payload) == length and _crc(kind, payload) == crc else 0
+
+
+def _crc(kind: int, payload: bytes) -> int:
+    return int(google_crc32c.extend(google_crc32c.value(bytes([kind])), payload))
 
 
 # --- reading -----------------------------------------------------------------------------
@@ -248,7 +307,7 @@ class SnapshotReader:
             return False
         frame = bytes(self._buffer[:end])
         payload = frame[_FRAME.size :]
-        if google_crc32c.extend(google_crc32c.value(bytes([kind])), payload) != crc:
+        if _crc(kind, payload) != crc:
             raise self._corrupt("checksum mismatch")
         self._take(_Type(kind), payload)
         self._crc = google_crc32c.extend(self._crc, frame)
@@ -333,15 +392,22 @@ def read_in_slices(data: bytes, reader: SnapshotReader, slice_bytes: int = 256 *
 
 
 def load(disk: Disk, name: str, *, cluster_id: str | None = None) -> Snapshot:
-    """Read one snapshot. Blocks. Raises Corrupt, WrongDataDir, DiskFailed."""
-    try:
-        data = disk.read(name)
-    except OSError as error:
-        raise disk_error(error, f"reading snapshot {name}") from error
+    """Read one snapshot, never all of its bytes at once. Blocks. Raises Corrupt, WrongDataDir, DiskFailed."""
     reader = SnapshotReader(name, cluster_id=cluster_id)
-    for _ in read_in_slices(data, reader):
-        pass
+    for data in file_in_portions(disk, name):
+        for _ in read_in_slices(data, reader):
+            pass
     return reader.finish()
+
+
+def file_in_portions(disk: Disk, name: str, start: int = 0) -> Iterator[bytes]:
+    """The file's bytes from `start` on. Blocks. Raises DiskFailed."""
+    try:
+        while data := disk.read_at(name, start, READ_BYTES):
+            yield data
+            start += len(data)
+    except OSError as error:
+        raise disk_error(error, f"reading {name}") from error
 
 
 def load_latest(disk: Disk, *, cluster_id: str | None = None) -> Snapshot | None:

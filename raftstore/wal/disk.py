@@ -26,6 +26,10 @@ class Disk(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset` on; fewer, or none, at the file's end."""
+        ...
+
     def append(self, name: str, data: bytes) -> None:
         """Write all of `data` at the end, creating the file if absent. Not durable by itself.
 
@@ -78,6 +82,13 @@ class RealDisk:
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir)
+        try:
+            return os.pread(fd, size, offset)
+        finally:
+            os.close(fd)
 
     def append(self, name: str, data: bytes) -> None:
         view, fd = memoryview(data), self._fd(name)

@@ -39,6 +39,9 @@ class MemoryDisk:
             raise FileNotFoundError(errno.ENOENT, "no such file", name)
         return bytes(self._files[name].data)
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        return self.read(name)[offset : offset + size]
+
     def append(self, name: str, data: bytes) -> None:
         file = self._files.setdefault(name, _File())
         room = len(data) if self.capacity is None else max(0, self.capacity - self.used())

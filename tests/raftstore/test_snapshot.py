@@ -16,11 +16,14 @@ from raftstore.codec import encode_batch
 from raftstore.errors import Corrupt, DiskFull, WrongDataDir
 from raftstore.machine import StateMachine
 from raftstore.snapshot import (
+    TRAILER_BYTES_MAX,
     Header,
     SnapshotReader,
     chunks,
     encode,
     header_of,
+    identity,
+    intact_bytes,
     load,
     load_latest,
     prune,
@@ -230,3 +233,35 @@ def test_chunks_are_bounded_by_count_and_bytes() -> None:
     small = [Record(Key("Mesh", "", str(n)), b"", 1, 0, 0) for n in range(1001)]
     assert [len(chunk) for chunk in chunks(small)] == [500, 500, 1]
     assert list(chunks([])) == []
+
+
+def test_a_snapshot_is_told_from_others_by_its_last_bytes() -> None:
+    other = b"".join(encode(header(STATE, 1201), STATE))
+    assert identity(DATA[-TRAILER_BYTES_MAX:]) == identity(DATA[-40:]) != identity(other[-TRAILER_BYTES_MAX:])
+    for tail in (b"", DATA[-TRAILER_BYTES_MAX:-1], b"x" * TRAILER_BYTES_MAX):
+        with pytest.raises(Corrupt, match="trailer"):
+            identity(tail)
+
+
+def test_a_part_is_believed_up_to_its_last_intact_chunk() -> None:
+    reader = SnapshotReader()
+    reader.feed(DATA[: len(DATA) // 2])
+    portions = [DATA[at : at + 1000] for at in range(0, len(DATA), 1000)]
+    assert intact_bytes(portions) == len(DATA)
+    assert intact_bytes([DATA[: len(DATA) // 2]]) == reader.offset
+    torn = bytearray(DATA)
+    torn[reader.offset + 50] ^= 1
+    assert intact_bytes([bytes(torn)]) == reader.offset
+    assert intact_bytes([]) == intact_bytes([b"something else"]) == 0
+
+
+def test_pruning_spares_what_is_being_sent() -> None:
+    disk = MemoryDisk()
+    for index in (1200, 1300, 1400):
+        save(disk, header(STATE, index), STATE)
+    parts = [f"{1350:020d}.9-00000000.part", f"{1500:020d}.9-00000000.part"]
+    for name in parts:
+        disk.append(name, b"x")
+    first, second, last = snapshot_names(disk)
+    assert set(prune(disk, spare={first})) == {second, parts[0]}
+    assert snapshot_names(disk) == [first, last] and parts[1] in disk.list()

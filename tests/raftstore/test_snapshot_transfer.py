@@ -11,7 +11,6 @@ import pytest
 
 from raftstore import limits
 from raftstore.replica import Replica
-from raftstore.snapshot_transfer import Transfers
 from tests.raftstore.replicas import Replicas, put, read, until
 
 
@@ -59,33 +58,73 @@ async def test_a_broken_transfer_goes_on_where_it_was(
     leader, away, index = await behind(three)
     await three.start(away)
     replica = three.running[away]
-    await until(lambda: received(replica.transfers) > 2 * limits.MIB, "some of it has arrived")
-    assert replica.transport is not None and leader.transport is not None
+    await until(lambda: replica.transfers.receiver.written > 2 * limits.MIB, "some of it has arrived")
+    assert leader.transport is not None
     leader.transport._links[away].abort()
     await until(lambda: "resuming the snapshot" in caplog.text, "it is resumed")
-    line = next(r.getMessage() for r in caplog.records if "resuming the snapshot" in r.getMessage())
-    assert int(line.split("at byte ")[1].split()[0]) > limits.MIB
+    assert resumed_at(caplog) > limits.MIB
     records, _ = await read(replica, index)
     assert len(records) == 81
 
 
-def received(transfers: Transfers) -> int:
-    return transfers._receiving.reader.offset if transfers._receiving else 0
+async def test_a_receiver_that_restarts_goes_on_where_it_was(
+    three: Replicas, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when the leader has made a newer snapshot meanwhile, and dropped log."""
+    caplog.set_level("INFO")
+    leader, away, index = await behind(three)
+    await three.start(away)
+    receiver = three.running[away].transfers.receiver
+    await until(lambda: receiver.written > 3 * limits.MIB, "some of it has arrived")
+    await three.stop(away)
+    for number in range(20):
+        outcome = await leader.submit(put(f"later{number}"))
+    assert await leader.admin.snapshot() > index
+    (part,) = (three.root / away / "snapshots").glob("*.part")
+    had = part.stat().st_size
+    with part.open("r+b") as file:
+        file.truncate(had - 1)  # the last bytes never reached the platter
+    await three.start(away)
+    replica = three.running[away]
+    records, _ = await read(replica, outcome.index)
+    assert len(records) == 101 and 2 * limits.MIB < resumed_at(caplog) < had
+    assert replica.machine.state.digest() == leader.machine.state.digest()
+    assert not list((three.root / away / "snapshots").glob("*.part"))
 
 
-async def test_chunks_that_do_not_fit_cut_the_link(three: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_part_of_another_snapshot_is_thrown_away(
+    three: Replicas, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    _, away, index = await behind(three)
+    parts = three.root / away / "snapshots"
+    (parts / f"{index:020d}.999-00000000.part").write_bytes(b"RMSNAP")
+    await three.start(away)
+    records, _ = await read(three.running[away], index)
+    assert len(records) == 81 and not list(parts.glob("*.part"))
+    assert "receiving the snapshot" in caplog.text and "resuming" not in caplog.text
+
+
+def resumed_at(caplog: pytest.LogCaptureFixture) -> int:
+    line = next(r.getMessage() for r in caplog.records if "resuming the snapshot" in r.getMessage())
+    return int(line.split("at byte ")[1].split()[0])
+
+
+async def test_chunks_that_do_not_fit_cut_the_link(three: Replicas) -> None:
     leader, away, index = await behind(three)
     await three.start(away)
     replica = three.running[away]
-    await until(lambda: received(replica.transfers) > 0, "it has begun")
-    current = replica.transfers._receiving
+    receiver = replica.transfers.receiver
+    await until(lambda: receiver.written > 0, "it has begun")
+    current = receiver._current
     assert current is not None
     with pytest.raises(ValueError, match="checksum mismatch"):
-        replica.transfers._chunk(leader.id, current.index, current.expected, 1, b"x")
+        receiver.chunk(leader.id, current.offer.index, current.expected, 1, b"x")
     with pytest.raises(ValueError, match="1 bytes at 0"):
-        replica.transfers._chunk(leader.id, current.index, 0, 1, b"x")
-    with pytest.raises(ValueError, match="wrong shape"):
-        replica.transfers.frame(leader.id, "snapshot", ("snapshot", -1, 5))
+        receiver.chunk(leader.id, current.offer.index, 0, 1, b"x")
+    for shape in (("snapshot", -1, 5, 0), ("snapshot", 1, 5, 2**32), ("snapshot", 1, 5), ("snapshot_at", 1)):
+        with pytest.raises(ValueError, match="wrong shape"):
+            replica.transfers.frame(leader.id, "snapshot", shape)
     records, _ = await read(replica, index)
     assert len(records) == 81
 
@@ -94,5 +133,17 @@ async def test_what_is_not_wanted_is_declined(three: Replicas) -> None:
     """A snapshot below what is applied here."""
     leader, (follower, _) = await three.leader(), await three.followers()
     await follower.submit(put("a"))
-    follower.transfers.frame(leader.id, "snapshot", ("snapshot", 1, 500))
-    assert follower.transfers._receiving is None
+    follower.transfers.frame(leader.id, "snapshot", ("snapshot", 1, 500, 7))
+    assert follower.transfers.receiver._current is None
+
+
+async def test_the_log_behind_a_transfer_is_kept(three: Replicas) -> None:
+    """Or who gets the snapshot would at once need the next one."""
+    leader, away, index = await behind(three)
+    leader.transfers.needed(away)
+    assert set(leader.transfers.held().values()) == {index}
+    for number in range(30):
+        await leader.submit(put(f"later{number}"))
+    await leader.admin.snapshot()
+    assert leader.wal.first_index <= index
+    assert len(list((three.root / leader.id / "snapshots").glob("*.snap"))) == 2

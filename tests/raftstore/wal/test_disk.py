@@ -26,6 +26,8 @@ def test_append_read_truncate_rename_unlink(disk: Disk) -> None:
     disk.datasync("b")
     disk.sync_dir()
     assert disk.list() == ["a", "b"] and disk.read("b") == b"hello world"
+    assert disk.read_at("b", 6, 3) == b"wor" and disk.read_at("b", 6, 99) == b"world"
+    assert disk.read_at("b", 11, 5) == b""
     disk.truncate("b", 5)
     disk.append("b", b"!")
     assert disk.read("b") == b"hello!"
@@ -37,6 +39,8 @@ def test_append_read_truncate_rename_unlink(disk: Disk) -> None:
     assert disk.list() == []
     with pytest.raises(FileNotFoundError):
         disk.read("a")
+    with pytest.raises(FileNotFoundError):
+        disk.read_at("a", 0, 1)
     disk.close()
 
 
