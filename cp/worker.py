@@ -24,6 +24,7 @@ from cp.ca.keeper import create_admin_authority, keep_authorities
 from cp.cleanup import keep_clean
 from cp.config_schema import Config
 from cp.diagnostics import diagnostics_of, diagnostics_of_workers
+from cp.generators.keeper import generate as keep_generating
 from cp.initial import create_initial, keep_signing_keys
 from cp.limits import STOP_TIMEOUT_S
 from cp.live import LiveView
@@ -56,6 +57,7 @@ class Worker:
         number: int = 0,
         shared_ports: bool = False,
         identities: IdentityProvider | None = None,
+        generate: bool = True,
     ) -> None:
         self.config = config
         self.store = store
@@ -77,6 +79,7 @@ class Worker:
         self.ports: dict[str, int] = {}
         self._shared_ports = shared_ports
         self._identities = identities
+        self._generate = generate
         self._stops: list[Callable[[], Awaitable[object]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -99,6 +102,8 @@ class Worker:
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
             self._spawn(keep_authorities(self.config, self.resources, self.live), "certificate authorities")
             self._spawn(create_admin_authority(self.config, self.resources, self.live), "admin authority")
+            if self._generate and self.config.mode == "zone":
+                self._spawn(keep_generating(self.config, self.store, self.live), "generators")
             self._spawn(keep_clean(self.config, self.store, self.live), "clean-up")
 
     async def stop(self) -> None:

@@ -96,7 +96,7 @@ async def make_api() -> AsyncIterator[ApiFactory]:
 
         async def make(store: MemoryStore | None = None, **environ: str) -> Api:
             store = store or MemoryStore()
-            worker = Worker(load(None, ENVIRON | environ).config, store)
+            worker = Worker(load(None, ENVIRON | environ).config, store, generate=False)
             stack.push_async_callback(store.close)
             stack.push_async_callback(worker.stop)
             await worker.start()

@@ -173,7 +173,8 @@ class World:
         """Start the control plane, with one mesh that has no policies."""
         environ = ENVIRON | {"RAFTMESH_GENERAL_WORK_DIR": str(self.directory / "cp")}
         self.store = MemoryStore()
-        self.worker = Worker(load(None, environ).config, self.store, identities=self._identities)
+        config = load(None, environ).config
+        self.worker = Worker(config, self.store, identities=self._identities, generate=False)
         self._stack.push_async_callback(self.store.close)
         self._stack.push_async_callback(self.worker.stop)
         connector = aiohttp.TCPConnector(force_close=True, limit=0)

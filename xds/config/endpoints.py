@@ -95,13 +95,13 @@ def endpoint_rest(tags: Pairs, labels: Pairs, weight: int = 1) -> bytes:
 def selected_endpoints(ctx: Context, mesh: str, selector: Selector) -> tuple[Endpoint, ...]:
     """All endpoints that a selector finds in the local zone, in order of the Dataplanes' names."""
     found: list[Endpoint] = []
-    for name in _dataplanes(ctx, mesh, selector):
+    for name in candidates(ctx, mesh, selector):
         found.extend(dataplane_endpoints(ctx, mesh, name, selector))
     return tuple(found)
 
 
-def _dataplanes(ctx: Context, mesh: str, selector: Selector) -> Sequence[str]:
-    """Names of the Dataplanes that may be selected, found through the narrowest index."""
+def candidates(ctx: Context, mesh: str, selector: Selector) -> Sequence[str]:
+    """Names of the Dataplanes that a selector may find, by the narrowest index."""
     if selector.name:
         return (selector.name,)
     tags = dict(selector.tags)
