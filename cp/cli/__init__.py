@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("apply", "cp.cli.apply"),
     ("delete", "cp.cli.apply"),
     ("get", "cp.cli.get"),
+    ("export", "cp.cli.export"),
     ("history", "cp.cli.history"),
     ("diff", "cp.cli.history"),
     ("watch", "cp.cli.watch"),

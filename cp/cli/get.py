@@ -44,16 +44,16 @@ def _get_one(args: argparse.Namespace, kind: Kind) -> str:
         raise CommandError(f"No resources found{where}: there is no {kind.name} with name {args.name!r}")
     if args.output == "table":
         return listing(kind, [answer.body], datetime.now(UTC))
-    if args.output == "yaml" and not kind.wrapped:
-        return _head_first(answer.body)
-    return render(answer.body, args.output)
+    return resource_yaml(kind, answer.body) if args.output == "yaml" else render(answer.body, args.output)
 
 
 _HEAD = frozenset({"creationTime", "kri", "labels", "mesh", "modificationTime", "name", "type"})
 
 
-def _head_first(document: Document) -> str:
-    """YAML of a kind whose spec stands beside the head: the head, then the spec, each in order."""
+def resource_yaml(kind: Kind, document: Document) -> str:
+    """YAML as kumactl prints it: a spec that stands beside the head comes after it, each in order."""
+    if kind.wrapped:
+        return render(document, "yaml")
     head = {key: value for key, value in document.items() if key in _HEAD}
     spec = {key: value for key, value in document.items() if key not in _HEAD}
     return render(head, "yaml") + (render(spec, "yaml") if spec else "")
