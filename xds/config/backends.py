@@ -23,6 +23,7 @@ from xds.config.localities import Place
 from xds.config.names import tagged_cluster_name
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
+from xds.config.policies.healthcheck import sends_requests
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, ENDPOINT
 
@@ -45,8 +46,8 @@ class Profile:
     matched: policies that select it. proxy: confs of the client as a whole that listeners carry.
     source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
     told_tags: tags that requests carry. tags: of the client, only set when some policy balances by
-    them. gateway: tags of a builtin gateway, whose clusters are its own. zone_first: endpoints of the
-    own zone come first even without a policy.
+    them, or probes with them. gateway: tags of a builtin gateway, whose clusters are its own.
+    zone_first: endpoints of the own zone come first even without a policy.
     """
 
     mesh: str
@@ -162,6 +163,7 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         buffer_limit_bytes=GATEWAY_BUFFER_BYTES if profile.gateway else 0,
         confs=confs.only(policies, BACKEND_KINDS),
         tls_conf=profile.tls_conf,
+        told_tags=_told_tags(profile, policies, port.protocol),
     )
     place = place_of(profile, policies)
     query = assignments.assignment.query(backend.name, kind, profile.mesh, name, port_number, place)
@@ -169,6 +171,11 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         Item(CLUSTER, backend.name, backend_cluster.query(backend)),
         Item(ENDPOINT, backend.name, query),
     )
+
+
+def _told_tags(profile: Profile, policies: KindConfs, protocol: str) -> Pairs:
+    """The tags that health checks of a destination carry."""
+    return profile.tags if sends_requests(policies, protocol) else ()
 
 
 def external_tls(profile: Profile) -> bool:
@@ -186,6 +193,7 @@ def _direct_items(profile: Profile, facts: Destination, port: Port, policies: Ki
         ipv6=profile.ipv6,
         system_ca=profile.system_ca,
         confs=confs.only(policies, BACKEND_KINDS),
+        told_tags=_told_tags(profile, policies, port.protocol),
     )
     return (Item(CLUSTER, external.name, external_cluster.query(external)),)
 
@@ -203,12 +211,14 @@ def service_backend_items(ctx: Context, profile: Profile, name: str, tags: Pairs
     if profile.security is not None:
         sni = naming.sni_of_tags(named, profile.mesh)
         upstream = tls.service_tls(profile.security, profile.mesh, service, sni)
+    protocol = service_protocol(ctx, profile.mesh, service)
     backend = Backend(
         name=name,
-        protocol=service_protocol(ctx, profile.mesh, service),
+        protocol=protocol,
         tls=upstream,
         confs=confs.only(policies, BACKEND_KINDS),
         tls_conf=profile.tls_conf,
+        told_tags=_told_tags(profile, policies, protocol),
     )
     return (
         Item(CLUSTER, name, backend_cluster.query(backend)),

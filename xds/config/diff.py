@@ -1,8 +1,9 @@
 """What differs between two configurations, as RFC 6902 operations that add, remove, and test if need be.
 
-A changed value is its removal and an addition, so that the operations can be undone. Elements of lists are aligned by the longest common
-subsequence; between two aligned elements the rest is compared in pairs, and what one side has more is
-removed, or added in reverse at one index, so that applying the operations in order gives the target.
+A changed value is its removal and an addition, so that the operations can be undone. Elements of lists are
+aligned by the longest common subsequence; between two aligned elements the rest is compared in pairs, and
+what one side has more is removed, or added in reverse at one index, so that applying the operations in
+order gives the target.
 """
 
 from __future__ import annotations

@@ -91,6 +91,7 @@ class External:
     ipv6: bool
     system_ca: str = ""
     confs: KindConfs = ()
+    told_tags: Pairs = ()
 
 
 @derivation

@@ -27,7 +27,7 @@ class Backend:
     """Everything that the cluster of a destination depends on.
 
     confs: of the kinds that configure clusters. tls_conf: MeshTLS of the client, which decides
-    versions and ciphers for both directions.
+    versions and ciphers for both directions. told_tags: tags of the client that health checks carry.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Backend:
     buffer_limit_bytes: int = 0
     confs: KindConfs = ()
     tls_conf: KindConfs = ()
+    told_tags: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ from xds.types import CLUSTER, LISTENER, SECRET
 
 PROXY_KINDS_OF_LISTENERS = frozenset({"MeshTrace"})
 LOGGING_KINDS = frozenset({"MeshAccessLog", "MeshTrace"})
+# Kinds whose effect on outbounds depends on the tags of the client.
+TAGGED_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshHealthCheck"})
 
 
 class Plan(NamedTuple):
@@ -152,7 +154,7 @@ def _profile(
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source_of(facts, client) if logs(matched) else None,
-        tags=facts.tags if "MeshLoadBalancingStrategy" in dict(matched.to) else (),
+        tags=facts.tags if any(kind in TAGGED_KINDS for kind, _ in matched.to) else (),
         zone_first=settings.locality_aware,
         ipv6=client.ipv6,
         system_ca=client.system_ca_path,

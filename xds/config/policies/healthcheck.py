@@ -1,19 +1,20 @@
 """MeshHealthCheck: how the endpoints of a destination are probed.
 
-The probe fits the protocol of the destination. Where the fitting one is missing or disabled, a TCP
-probe takes its place if there is one.
+The probe fits the protocol of the destination. Where the fitting one is disabled, a TCP probe takes its
+place if there is one; where it is missing, nothing is probed. Requests carry the tags of the client, so
+that a server that tells clients apart by them takes a probe for what it is.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, Any
 
 from xds.config import cluster
-from xds.config.confs import conf_of
-from xds.config.draft import Draft, duration, seconds, wrapped
+from xds.config.confs import KindConfs, conf_of
+from xds.config.draft import Draft, duration, named, seconds, wrapped
+from xds.config.facts import Pairs
 from xds.config.percent import number
+from xds.config.policies.faultinjection import TAGS_HEADER, tags_header
 from xds.config.routes import header_option
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 KIND = "MeshHealthCheck"
 INTERVAL_S = 60
 TIMEOUT_S = 15
+EVENT_FILE = "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink"
 UNHEALTHY_THRESHOLD = 5
 HEALTHY_THRESHOLD = 1
 
@@ -37,7 +39,7 @@ def edit_backend(draft: Draft, backend: Backend | External) -> None:
     if conf.fail_traffic_on_panic is not None:
         balancing = draft.setdefault("common_lb_config", {})
         balancing["zone_aware_lb_config"] = {"fail_traffic_on_panic": conf.fail_traffic_on_panic}
-    probe = _probe(conf, backend.protocol)
+    probe = _probe(conf, backend.protocol, backend.told_tags)
     if probe is not None:
         draft["health_checks"] = [_common(conf) | probe]
 
@@ -52,9 +54,12 @@ def _common(conf: Any) -> Draft:
     for name in ("initial_jitter", "interval_jitter", "no_traffic_interval"):
         if getattr(conf, name) is not None:
             draft[name] = duration(getattr(conf, name))
-    for name in ("interval_jitter_percent", "event_log_path", "always_log_health_check_failures"):
+    for name in ("interval_jitter_percent", "always_log_health_check_failures"):
         if getattr(conf, name) is not None:
             draft[name] = getattr(conf, name)
+    if conf.event_log_path is not None:
+        file = {"event_log_path": conf.event_log_path}
+        draft["event_logger"] = [named("envoy.health_check.event_sinks.file", EVENT_FILE, file)]
     cluster.set_wrapped(draft, "reuse_connection", conf.reuse_connection)
     return draft
 
@@ -67,30 +72,48 @@ def _duration_or(text: str | None, default_s: int) -> Draft:
     return seconds(default_s) if text is None else duration(text)
 
 
-def _probe(conf: Any, protocol: str) -> Draft | None:
-    if protocol in ("http", "http2") and conf.http is not None and not conf.http.disabled:
-        return {"http_health_check": _http(conf.http, protocol)}
-    if protocol == "grpc" and conf.grpc is not None and not conf.grpc.disabled:
-        return {"grpc_health_check": _grpc(conf.grpc)}
-    if conf.tcp is not None and not conf.tcp.disabled:
+def sends_requests(confs: KindConfs, protocol: str) -> bool:
+    """Whether probes are HTTP requests, which tell the tags of the client."""
+    conf = conf_of(KIND, confs)
+    return (
+        conf is not None
+        and protocol in ("http", "http2")
+        and conf.http is not None
+        and not conf.http.disabled
+    )
+
+
+def _probe(conf: Any, protocol: str, tags: Pairs) -> Draft | None:
+    fitting = conf.http if protocol in ("http", "http2") else conf.grpc if protocol == "grpc" else None
+    if fitting is not None and not fitting.disabled:
+        if protocol == "grpc":
+            return {"grpc_health_check": _grpc(fitting)}
+        return {"http_health_check": _http(fitting, protocol, tags)}
+    if (fitting is not None or protocol == "tcp") and conf.tcp is not None and not conf.tcp.disabled:
         return {"tcp_health_check": _tcp(conf.tcp)}
     return None
 
 
-def _http(conf: Any, protocol: str) -> Draft:
+def _http(conf: Any, protocol: str, tags: Pairs) -> Draft:
     draft: Draft = {"path": conf.path or "/"}
     if protocol == "http2":
         draft["codec_client_type"] = "HTTP2"
-    headers = conf.request_headers_to_add
-    if headers is not None:
-        draft["request_headers_to_add"] = [
-            *(header_option(h.name, h.value, append=True) for h in headers.add or ()),
-            *(header_option(h.name, h.value, append=False) for h in headers.set or ()),
-        ]
+    headers = [header_option(TAGS_HEADER, tags_header(tags), append=True)] if tags else []
+    added = conf.request_headers_to_add
+    if added is not None:
+        headers += [each for header in added.add or () for each in _headers(header, append=True)]
+        headers += [each for header in added.set or () for each in _headers(header, append=False)]
+    if headers:
+        draft["request_headers_to_add"] = headers
     if conf.expected_statuses:
         statuses = [{"start": status, "end": status + 1} for status in conf.expected_statuses]
         draft["expected_statuses"] = statuses
     return draft
+
+
+def _headers(header: Any, *, append: bool) -> list[Draft]:
+    """A header for each of its values, which commas separate."""
+    return [header_option(header.name, value, append=append) for value in header.value.split(",")]
 
 
 def _grpc(conf: Any) -> Draft:
@@ -108,8 +131,5 @@ def _tcp(conf: Any) -> Draft:
 
 
 def _hex(text: str) -> str:
-    """Base64 of the policy as the hexadecimal of Envoy. Raises ValueError with the text."""
-    try:
-        return base64.b64decode(text, validate=True).hex()
-    except binascii.Error as error:
-        raise ValueError(f"tcp health check: {text!r} is no base64: {error}") from None
+    """The bytes of a text, as Envoy takes them."""
+    return text.encode().hex()

@@ -48,16 +48,35 @@ def test_each_protocol_has_its_probe() -> None:
     assert http["expectedStatuses"] == [{"start": "200", "end": "201"}, {"start": "204", "end": "205"}]
     assert checked(CONF, GRPC_CLUSTER)["grpcHealthCheck"] == {"serviceName": "svc", "authority": "auth"}
     tcp = checked(CONF, TCP_CLUSTER)["tcpHealthCheck"]
-    assert tcp == {"send": {"text": "666f6f"}, "receive": [{"text": "626172"}]}
+    assert tcp == {"send": {"text": "5a6d3976"}, "receive": [{"text": "596d4679"}]}
+
+
+def test_requests_tell_who_asks_and_carry_each_value_of_a_header() -> None:
+    conf = {"http": {"requestHeadersToAdd": {"set": [{"name": "x-a", "value": "1,2"}]}}}
+    assert checked(conf, HTTP_CLUSTER)["httpHealthCheck"]["requestHeadersToAdd"] == [
+        {
+            "header": {
+                "key": "x-kuma-tags",
+                "value": "&kuma.io/protocol=http&&kuma.io/service=web,web-db&&team=a&",
+            }
+        },
+        {"header": {"key": "x-a", "value": "1"}, "appendAction": "OVERWRITE_IF_EXISTS_OR_ADD"},
+        {"header": {"key": "x-a", "value": "2"}, "appendAction": "OVERWRITE_IF_EXISTS_OR_ADD"},
+    ]
+
+
+def test_events_go_to_a_file() -> None:
+    (logger,) = checked({"http": {}, "eventLogPath": "/tmp/log"}, HTTP_CLUSTER)["eventLogger"]
+    assert logger["typedConfig"]["eventLogPath"] == "/tmp/log"
 
 
 def test_defaults() -> None:
-    assert checked({"http": {}}, HTTP_CLUSTER) == {
+    assert checked({"grpc": {}}, GRPC_CLUSTER) == {
         "interval": "60s",
         "timeout": "15s",
         "unhealthyThreshold": 5,
         "healthyThreshold": 1,
-        "httpHealthCheck": {"path": "/"},
+        "grpcHealthCheck": {},
     }
 
 
@@ -66,19 +85,16 @@ def test_a_tcp_probe_takes_the_place_of_a_disabled_one() -> None:
     assert checked({"http": {"disabled": True}}, HTTP_CLUSTER) == {}
 
 
+def test_nothing_takes_the_place_of_a_missing_one() -> None:
+    assert checked({"tcp": {}}, HTTP_CLUSTER) == {}
+
+
 def test_panic() -> None:
     found = Sidecar(to("MeshHealthCheck", CONF)).cluster(HTTP_CLUSTER)["commonLbConfig"]
     assert found == {
         "healthyPanicThreshold": {"value": 40.0},
         "zoneAwareLbConfig": {"failTrafficOnPanic": True},
     }
-
-
-def test_what_is_no_base64_breaks_this_cluster_only() -> None:
-    sidecar = Sidecar(to("MeshHealthCheck", {"tcp": {"send": "%%"}}, {"kind": "MeshService", "name": "db"}))
-    (reason,) = sidecar.failures.values()
-    assert "'%%' is no base64" in reason
-    assert sidecar.cluster(HTTP_CLUSTER)
 
 
 @pytest.mark.envoy
