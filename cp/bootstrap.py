@@ -35,6 +35,7 @@ from mesh.resource import Resource
 from mesh.validate import validate
 
 KINDS = {"dataplane": "Dataplane", "ingress": "ZoneIngress", "egress": "ZoneEgress"}
+PORT_MAX = 65535
 CP_ADDRESSES_MAX = 64
 
 TOKEN_REQUIRED = (
@@ -102,8 +103,8 @@ class _Version(_Camel):
 
 
 class BootstrapRequest(_Camel):
-    """The body of the request. `cp_addresses` is raftmesh's own: all control planes that the runner
-    was given, as URLs."""
+    """The body of the request. Raftmesh's own: `cp_addresses`, all control planes that the runner was
+    given, as URLs; `admin_port`, a free port through which they may reach Envoy's admin interface."""
 
     mesh: str | None = None
     name: str | None = None
@@ -128,6 +129,7 @@ class BootstrapRequest(_Camel):
     ipv6_enabled: bool | None = None
     spire_socket_path: str | None = None
     cp_addresses: list[str] | None = None
+    admin_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,8 @@ class Bootstrap:
         path = f"{request.workdir}/{ADMIN_SOCKET}"
         ours = request.cp_addresses is not None and request.workdir and len(path) <= SOCKET_PATH_MAX
         if ours and not configured_port:
-            return Admin(path=path, access_log=log)
+            offered = request.admin_port or 0
+            return Admin(path=path, port=offered if 0 < offered <= PORT_MAX else 0, access_log=log)
         port = configured_port or self._settings.admin_port
         return Admin(self._settings.admin_address, port, access_log=log) if port else None
 

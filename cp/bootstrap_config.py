@@ -43,7 +43,8 @@ _GRPC_ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Envoy's admin interface: an address and port, or a Unix socket's path."""
+    """Envoy's admin interface: an address and port, or a Unix socket's path. With a path, `port` is
+    where the proxy's own admin listener leads control planes to the socket; 0: nowhere."""
 
     address: str = ""
     port: int = 0
@@ -183,6 +184,8 @@ def _node(p: Parameters) -> dict[str, Any]:
     }
     if p.admin is not None and p.admin.path:
         metadata["dataplane.admin.socket"] = p.admin.path
+        if p.admin.port:
+            metadata["dataplane.admin.port"] = str(p.admin.port)
     elif p.admin is not None:
         metadata["dataplane.admin.address"] = p.admin.address
         metadata["dataplane.admin.port"] = str(p.admin.port)

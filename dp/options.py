@@ -43,6 +43,7 @@ class Options:
     envoy_log_level: str = "info"
     envoy_component_log_level: str = ""
     concurrency: int | None = None
+    admin_port: int | None = None
     drain_time_s: float = 30.0
     bootstrap_timeout_s: float = 300.0
     backoff_max_s: float = 3.0

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from cp.api import (
     cluster,
     crud,
+    envoyadmin,
     explain,
     insights,
     inspect,
@@ -47,6 +48,7 @@ SUBJECTS = (
     inspect.routes,
     proxyconfig.routes,
     explain.routes,
+    envoyadmin.routes,
     overviews.routes,
     insights.routes,
     lists.routes,

@@ -323,6 +323,27 @@ OPERATIONS: dict[str, Spec] = {
             query("path", TEXT, "of the field in it, as a JSON pointer"),
         ),
     ),
+    **{
+        f"GET {path}/{aspect}": _op(
+            "inspection",
+            f"What the admin interface of the proxy's Envoy says: {told}",
+            {"200": {"description": "Envoy's answer, as it is"}},
+            parameters=(*READ, *parameters),
+        )
+        for path in (DATAPLANE, "/zoneingresses/{name}", "/zoneegresses/{name}")
+        for aspect, told, parameters in (
+            ("xds", "its configuration", (query("include_eds", FLAG, "endpoints, too"),)),
+            (
+                "stats",
+                "its statistics",
+                (
+                    query("format", one_of("text", "json", "prometheus"), "(default: text)"),
+                    query("usedonly", FLAG, "only what was ever touched"),
+                ),
+            ),
+            ("clusters", "its clusters", (query("format", one_of("text", "json"), "(default: text)"),)),
+        )
+    },
     "GET /meshes/{mesh}/meshgateways/{name}/_rules": _op(
         "inspection", "The rules that apply to a gateway", _RULES, parameters=(*READ, SHADOW)
     ),

@@ -75,6 +75,13 @@ def _add_envoy_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--work-dir", "--config-dir", default=_env("DATAPLANE_RUNTIME_WORK_DIR"))
     add("--concurrency", type=int, default=None, help="worker threads (default: what the machine allows)")
+    add(
+        "--admin-port",
+        type=int,
+        default=None,
+        metavar="PORT",
+        help="where control planes (mutual TLS) reach Envoy's admin; 0: nowhere (default: a free port)",
+    )
     add("--drain-time", default=_env("DATAPLANE_DRAIN_TIME", "30s"), help="for open connections, e.g. 30s")
     add(
         "--envoy-log-level",
@@ -137,9 +144,16 @@ def options_from(args: argparse.Namespace) -> Options:
         envoy_log_level=args.envoy_log_level,
         envoy_component_log_level=args.envoy_component_log_level,
         concurrency=args.concurrency,
+        admin_port=_port(args.admin_port),
         drain_time_s=parse_duration(args.drain_time, "--drain-time"),
         bootstrap_timeout_s=parse_duration(args.bootstrap_timeout, "--bootstrap-timeout"),
     )
+
+
+def _port(port: int | None) -> int | None:
+    if port is not None and not 0 <= port <= 65535:
+        raise BadInput(f"--admin-port {port}: must be between 0 and 65535")
+    return port
 
 
 def handle(args: argparse.Namespace) -> int:

@@ -137,6 +137,15 @@ async def test_our_runner_gets_a_private_admin_socket(settings: Settings) -> Non
     assert answer["node"]["metadata"]["dataplane.admin.socket"] == pipe["path"]
 
 
+@pytest.mark.parametrize(("offered", "told"), [(30901, "30901"), (0, None), (70000, None), (None, None)])
+async def test_the_port_that_our_runner_offers_leads_to_the_socket(
+    settings: Settings, offered: int | None, told: str | None
+) -> None:
+    answer = await config(settings, cpAddresses=["https://localhost:5678"], adminPort=offered)
+    assert "pipe" in answer["admin"]["address"]
+    assert answer["node"]["metadata"].get("dataplane.admin.port") == told
+
+
 async def test_a_socket_path_that_is_too_long_falls_back_to_the_port(settings: Settings) -> None:
     answer = await config(settings, cpAddresses=["https://localhost:5678"], workdir="/tmp/" + "x" * 100)
     assert answer["admin"]["address"]["socketAddress"] == {"address": "127.0.0.1", "portValue": 9901}

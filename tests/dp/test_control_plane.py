@@ -129,3 +129,13 @@ def test_a_proxy_without_a_file_sends_no_resource() -> None:
     request = bootstrap_request(Options(cp_addresses=("https://a:1",), name="n", mesh="m"), "a", "1.40.0")
     assert "dataplaneResource" not in request
     assert "caCert" not in request
+
+
+def test_a_port_for_the_admin_listener_is_offered_unless_nobody_wants_one() -> None:
+    def offered(port: int | None) -> object:
+        made = Options(cp_addresses=("https://a:1",), name="n", mesh="m", admin_port=port)
+        return bootstrap_request(made, "a", "1.40.0").get("adminPort")
+
+    assert offered(9901) == 9901
+    assert offered(0) is None
+    assert isinstance(free := offered(None), int) and free > 0

@@ -17,7 +17,10 @@ from xds.types import CLUSTER, LISTENER, Encoded
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Everything that the admin listener and its clusters depend on. `address`: of the proxy."""
+    """Everything that the admin listener and its clusters depend on. `address`: of the proxy.
+
+    admin_address: of Envoy's admin interface, or the path of its socket.
+    """
 
     address: str
     admin_address: str
@@ -43,7 +46,7 @@ def admin_listener(ctx: Context, admin: Admin) -> Encoded:
     readiness = naming.readiness_name(unified=admin.unified)
     draft = hcm.listener(name, admin.address, admin.admin_port, "INBOUND")
     draft["enable_reuse_port"] = wrapped(admin.reuse_port)
-    ready = _route("/ready", readiness)
+    ready = _route("/ready", readiness if admin.readiness_port else name)
     draft["filter_chains"] = [{"filters": [_manager(name, [ready])]}]
     if admin.tls is not None:
         secured = {

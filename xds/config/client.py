@@ -25,6 +25,7 @@ def client_of(node: NodeInfo, *, zone: str = "", shadow: bool = False) -> Client
         else frozenset(),
         admin_address=_text(metadata, "dataplane.admin.address") or "127.0.0.1",
         admin_port=_port(metadata, "dataplane.admin.port"),
+        admin_socket=_text(metadata, "dataplane.admin.socket"),
         readiness_port=_port(metadata, "dataplane.readinessReporter.port"),
         work_dir=_text(metadata, "workdir") or DEFAULT_WORK_DIR,
         system_ca_path=_text(metadata, "systemCaPath"),

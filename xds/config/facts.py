@@ -51,12 +51,14 @@ class Client:
     """What the node of a proxy says of itself that its configuration depends on.
 
     features: names of capabilities, e.g. "feature-reuse-port". admin_port 0: no admin listener.
+    admin_socket: the Unix socket of Envoy's admin interface, if it is no port.
     zone: that of the control plane it is connected to.
     """
 
     features: frozenset[str] = frozenset()
     admin_address: str = "127.0.0.1"
     admin_port: int = 0
+    admin_socket: str = ""
     readiness_port: int = 0
     work_dir: str = "/tmp"
     metrics_socket: str = ""

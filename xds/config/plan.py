@@ -352,7 +352,7 @@ def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterat
         return
     value = admin.Admin(
         address=address,
-        admin_address=client.admin_address,
+        admin_address=client.admin_socket or client.admin_address,
         admin_port=port,
         readiness_port=client.readiness_port,
         unified=client.unified,
@@ -360,7 +360,8 @@ def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterat
         tls=admin_tls(ctx),
     )
     name = naming.admin_name(unified=client.unified)
-    yield Item(CLUSTER, name, admin.admin_cluster.query(client.admin_address, port, client.unified))
+    query = admin.admin_cluster.query(client.admin_socket or client.admin_address, port, client.unified)
+    yield Item(CLUSTER, name, query)
     if client.readiness_port:
         ready = naming.readiness_name(unified=client.unified)
         query = admin.readiness_cluster.query(client.admin_address, client.readiness_port, client.unified)
