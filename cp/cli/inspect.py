@@ -15,12 +15,13 @@ from typing import Any
 
 from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
 from cp.cli.errors import CommandError
+from cp.cli.inspect_status import status_text
 from cp.cli.inspect_tables import TABLES, Row
 from cp.cli.tables import table
-from mesh.registry import kind_by_arg
+from mesh.registry import KINDS, Kind, kind_by_arg
 
 Document = Mapping[str, Any]
-PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters")
+PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters", "status")
 
 # what is typed -> the list of the API, below the mesh when it begins without a slash
 _LISTS: Mapping[str, str] = {
@@ -124,12 +125,20 @@ def _proxy(args: argparse.Namespace) -> str:
     if args.aspect == "policies":
         document = client_of(args).call("GET", f"{base}/_rules").body
         return policies_text(document) if args.output == "table" else render(document, args.output)
+    if args.aspect == "status":
+        return _status(args, kind)
     suffix = {"config": "_config", "config-dump": "xds"}.get(args.aspect, args.aspect)
     params = {"shadow": "true"} if args.shadow else {}
     params |= {"include": args.include} if args.include else {}
     params |= {"include_eds": "true"} if args.include_eds else {}
     body = client_of(args).call("GET", f"{base}/{suffix}", params=params).body
     return body if isinstance(body, str) else render(body, "json")
+
+
+def _status(args: argparse.Namespace, kind: Kind) -> str:
+    observed = KINDS[kind.has_insight]
+    insight = client_of(args).call("GET", path_of(observed, args.mesh, args.name)).body
+    return status_text(insight, datetime.now(UTC)) if args.output == "table" else render(insight, args.output)
 
 
 def policies_text(rules: Document) -> str:
