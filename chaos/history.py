@@ -9,8 +9,10 @@ the label, and what only one side tells (times) is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from chaos.linearizability import Operation, check
 from mesh.codec import decode_value

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import json
 import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from msgspec.structs import asdict, replace
 
 from chaos.history import told_by_log
 from raftstore.client import SocketStore
@@ -64,7 +65,7 @@ def from_lines(lines: Iterable[str]) -> list[Commit]:
 
 def _plain(event: Event) -> dict[str, object]:
     value = None if event.value is None else event.value.decode()
-    return dataclasses.asdict(dataclasses.replace(event, value=None)) | {"value": value}
+    return asdict(replace(event, value=None)) | {"value": value}
 
 
 def _event(plain: dict[str, object]) -> Event:

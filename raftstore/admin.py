@@ -15,11 +15,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from raftstore.certs import check_node_id
 from raftstore.errors import Unavailable

@@ -12,10 +12,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from raftstore import codec, limits
 from raftstore.errors import Compacted, Overloaded, StoreError, Unavailable, UnknownOutcome

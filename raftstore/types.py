@@ -6,13 +6,18 @@ bytes and nothing of what they mean; `mesh` gives them meaning.
 A *transaction* is atomic: all its events carry one log index, and no reader or
 watcher ever sees half of it. Its guards are evaluated when the entry is applied,
 on every replica alike, so a race is decided by the log and by nothing else.
+
+The values are msgspec's Structs: immutable as frozen dataclasses are, and made in a tenth of the
+time, of which a replica at full load would spend a fifth. They cannot be part of a cycle, so the
+garbage collector need not look at the hundreds of thousands that a store keeps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Key(NamedTuple):
@@ -33,8 +38,7 @@ class Scope(NamedTuple):
         return self.kind in (None, key.kind) and self.mesh in (None, key.mesh)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """What the store holds under a key.
 
     version: the log index that wrote it.
@@ -54,8 +58,7 @@ class Op(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """One committed change of one key.
 
     previous_version is 0 when the key did not exist. value is None for a delete.
@@ -80,24 +83,20 @@ class Event:
 # --- guards: what must hold, at apply time, for a transaction to take effect -------------
 
 
-@dataclass(frozen=True, slots=True)
-class VersionIs:
+class VersionIs(Struct, frozen=True, gc=False):
     key: Key
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Struct, frozen=True, gc=False):
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True, gc=False):
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class AbsentScope:
+class AbsentScope(Struct, frozen=True, gc=False):
     """No key of the scope exists, e.g. no Dataplane in mesh `default`."""
 
     scope: Scope
@@ -109,21 +108,18 @@ Guard = VersionIs | Exists | Absent | AbsentScope
 # --- writes ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True, gc=False):
     key: Key
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True, gc=False):
     """Deleting an absent key is no error and makes no event; guard with Exists to insist."""
 
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteScope:
+class DeleteScope(Struct, frozen=True, gc=False):
     """Delete every key of the scope as it is when the entry is applied (owner cascades)."""
 
     scope: Scope
@@ -132,8 +128,7 @@ class DeleteScope:
 Write = Put | Delete | DeleteScope
 
 
-@dataclass(frozen=True, slots=True)
-class Txn:
+class Txn(Struct, frozen=True, gc=False):
     """A request to change the log. The same request_id is applied at most once."""
 
     writes: tuple[Write, ...]
@@ -144,8 +139,7 @@ class Txn:
     via: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """What became of a transaction: the same answer for its first try and each retry.
 
     index: the log index at which it was decided.
@@ -166,34 +160,29 @@ class Outcome:
 # --- the feed of applied events ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotStart:
+class SnapshotStart(Struct, frozen=True, gc=False):
     """A full state follows; forget what you had. `index` is the index it stands at."""
 
     index: int
     records: int
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotChunk:
+class SnapshotChunk(Struct, frozen=True, gc=False):
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotEnd:
+class SnapshotEnd(Struct, frozen=True, gc=False):
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True, gc=False):
     """All events of one log index, in order: a watcher sees all of them or none."""
 
     index: int
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bookmark:
+class Bookmark(Struct, frozen=True, gc=False):
     """Nothing is missing up to `index`, though no event may carry it."""
 
     index: int

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from msgspec import structs
+
 from chaos.history import KIND, told_by_log
 from cp.config import load
 from cp.config_schema import Config
@@ -92,7 +94,7 @@ class WritesTwice(Replica):
         if outcome.applied and wrong:
             if self.delayed is not None:
                 self.log.machine.state = replace(self.log.state, requests=Requests())
-                await self.log.submit(replace(self.delayed, guards=()))
+                await self.log.submit(structs.replace(self.delayed, guards=()))
             self.delayed = txn
         return outcome
 
@@ -102,10 +104,10 @@ class HalfTransactions(Replica):
 
     async def submit(self, txn: Txn, *, timeout_s: float = 5.0) -> Outcome:
         first, *others = txn.writes
-        outcome = await super().submit(replace(txn, writes=(first,)))
+        outcome = await super().submit(structs.replace(txn, writes=(first,)))
         for number, write in enumerate(others if outcome.applied else ()):
             await asyncio.sleep(LAG_S / 2)
-            later = replace(txn, writes=(write,), guards=(), request_id=f"{number}-{txn.request_id}")
+            later = structs.replace(txn, writes=(write,), guards=(), request_id=f"{number}-{txn.request_id}")
             await self.log.submit(later)
         return outcome
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from raftstore import guarantees as g
@@ -67,7 +68,7 @@ def test_a_watch_from_a_snapshot_passes() -> None:
     record = Record(A, b"2", 2, 0, 0)
     items = [
         SnapshotStart(2, 2),
-        SnapshotChunk((record, replace(record, key=B))),
+        SnapshotChunk((record, msgspec.structs.replace(record, key=B))),
         SnapshotEnd(2),
         THREE,
         Bookmark(3),
