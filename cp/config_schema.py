@@ -195,6 +195,7 @@ class BootstrapServer(Section, frozen=True):
 class XdsServer(Section, frozen=True):
     dataplane_deregistration_delay: Duration = 10.0
     dataplane_status_flush_interval: Duration = 10.0
+    consistency_check_interval: Duration = 0.0
 
 
 class MonitoringAssignmentServer(Section, frozen=True):

@@ -19,6 +19,7 @@ from aiohttp import web
 from cp.access import Access
 from cp.api.app import create_app
 from cp.api.context import Context
+from cp.auditing import Auditor
 from cp.ca.issuer import Issuer
 from cp.ca.keeper import create_admin_authority, keep_authorities
 from cp.cleanup import keep_clean
@@ -170,6 +171,10 @@ class Worker:
         server = self.config.dp_server
         opened = self._open(server.interface, server.port, "dpServer.port")
         await proxies.start(opened)
+        if interval_s := self.config.xds_server.consistency_check_interval:
+            zone = self.config.multizone.zone.name
+            auditor = Auditor(source, self.connections, zone, self.metrics, interval_s)
+            self._spawn(auditor.run(), "consistency checks")
 
         async def stop() -> None:
             await proxies.stop()

@@ -19,7 +19,7 @@ from xds.limits import FIRST_REQUEST_TIMEOUT_S
 from xds.session import Session
 from xds.source import Admission, ConfigSource, NodeInfo, ProxyHandle, Refused
 from xds.status import StreamStatus
-from xds.types import Delta
+from xds.types import Delta, Snapshot
 
 log = logging.getLogger(__name__)
 _ids = itertools.count(1)
@@ -85,6 +85,10 @@ class Stream:
     @property
     def admitted(self) -> bool:
         return self._handle is not None
+
+    def snapshot(self) -> Snapshot | None:
+        """What the proxy should have now; None while that is not known."""
+        return None if self._handle is None else self._handle.snapshot()
 
     # --- from the transport --------------------------------------------------------------------
 
