@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("delete", "cp.cli.apply"),
     ("get", "cp.cli.get"),
     ("export", "cp.cli.export"),
+    ("migrate", "cp.cli.migrate"),
     ("history", "cp.cli.history"),
     ("diff", "cp.cli.history"),
     ("watch", "cp.cli.watch"),

@@ -10,13 +10,14 @@ import argparse
 import sys
 from typing import Any
 
+from cp.cli.batches import batches
 from cp.cli.client import Client
 from cp.cli.common import add_connection_flags, client_of, guarded, kind_of, path_of, render
 from cp.cli.documents import add_document_flags, resources_of
 from cp.cli.errors import CommandError, Unreachable
 from cp.cli.plan import Answer, dry_run, proxy_lines, resource_lines
 from cp.cli.prune import add_prune_flags, pruned
-from cp.limits import REASON_BYTES_MAX
+from cp.limits import REASON_BYTES_MAX, TRANSACTION_DOCUMENTS_MAX
 from mesh.codec import to_document
 from mesh.resource import Resource
 
@@ -28,6 +29,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_document_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the resources instead of writing them")
     add_prune_flags(parser)
+    parser.add_argument(
+        "--in-batches",
+        action="store_true",
+        help=f"more than {TRANSACTION_DOCUMENTS_MAX} documents: in several transactions, each all or none",
+    )
     add_reason_flag(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle_apply))
@@ -47,6 +53,11 @@ def handle_apply(args: argparse.Namespace) -> int:
         raise CommandError("-l goes with --prune")
     resources, client = resources_of(args), client_of(args)
     operations: list[dict[str, Any]] = [{"op": "put", "resource": to_document(each)} for each in resources]
+    if len(operations) > TRANSACTION_DOCUMENTS_MAX and not args.in_batches:
+        raise CommandError(
+            f"{len(operations)} documents; one transaction takes {TRANSACTION_DOCUMENTS_MAX}. "
+            "Use --in-batches to write several, each all or none"
+        )
     if args.dry_run and not args.prune:
         return _show(resources, _planned(client, operations))
     if args.prune:
@@ -56,10 +67,11 @@ def handle_apply(args: argparse.Namespace) -> int:
     for operation in operations:
         if operation["op"] == "delete":
             print(f"to be pruned: {_named(operation)}")
-    for result in transact(client, operations, args.reason):
-        for warning in result.get("warnings") or []:
-            print(f"Warning: {warning}", file=sys.stderr)
-        print(f"resource {_named(result)} {str(result['outcome']).capitalize()}")
+    for batch in batches(operations) if args.in_batches else [operations]:
+        for result in transact(client, batch, args.reason):
+            for warning in result.get("warnings") or []:
+                print(f"Warning: {warning}", file=sys.stderr)
+            print(f"resource {_named(result)} {str(result['outcome']).capitalize()}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import urllib.error
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from cp.cli.errors import CommandError
+from cp.limits import DOCUMENT_DEPTH_MAX
 from mesh.codec import decode
 from mesh.errors import BadRequest, Invalid
 from mesh.resource import Resource
@@ -128,6 +130,8 @@ def _render(text: str, variables: Mapping[str, str]) -> str:
 
 def _parse(name: str, text: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    with contextlib.suppress(yaml.YAMLError):  # told below, with the number of its document
+        _check_depth(name, text)
     try:
         for document in yaml.load_all(text, Loader=_Loader):
             if document is None:
@@ -140,11 +144,23 @@ def _parse(name: str, text: str) -> list[dict[str, Any]]:
     return found
 
 
-class _Loader(yaml.SafeLoader):
+def _check_depth(name: str, text: str) -> None:
+    """Before anything is built: the C composer recurses, and overflows its stack on `[[[[…`."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DOCUMENT_DEPTH_MAX:
+                raise CommandError(f"{name}: nests deeper than {DOCUMENT_DEPTH_MAX} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Loader(yaml.CSafeLoader):
     """YAML's plain types without its dates: a time stays the text that was written."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from cp.cli.plan import CHANGES
 from cp.cli.prune import labels_of
+from cp.limits import TRANSACTION_DOCUMENTS_MAX
 from tests.cp.cli.conftest import Cli
 from tests.cp.conftest import Api
 
@@ -130,6 +131,22 @@ async def test_plan_tells_scripts_by_its_exit_status(api: Api, cli: Cli, tmp_pat
     await cli("apply", "-f", file, api=api)
     ran = await cli("plan", "-f", file, "--exit-code", api=api)
     assert (ran.status, ran.out) == (0, 'keep MeshTimeout "a" in mesh "default"\n')
+
+
+async def test_more_than_a_transaction_takes_goes_in_batches_when_asked(
+    api: Api, cli: Cli, tmp_path: Path
+) -> None:
+    count = TRANSACTION_DOCUMENTS_MAX + 1
+    file = write(
+        tmp_path / "m",
+        *(f"{{type: Mesh, name: m{n}, skipCreatingInitialPolicies: ['*']}}\n" for n in range(count)),
+    )
+    ran = await cli("apply", "-f", file, api=api)
+    assert (ran.status, f"{count} documents; one transaction takes 1000" in ran.err) == (1, True)
+    ran = await cli("apply", "-f", file, "--in-batches", api=api)
+    assert ran.out.count("Created") == count, ran.err
+    events = (await api.get("/history?type=Mesh&size=1000")).json["items"]
+    assert len({event["index"] for event in events}) == 2
 
 
 # --- pruning ------------------------------------------------------------------------------

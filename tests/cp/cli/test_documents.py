@@ -21,6 +21,7 @@ def test_many_documents_of_a_directory_in_order(tmp_path: Path) -> None:
         ("type: Mesh\n---\na: [", r"resource\[1\]: failed to parse resource"),
         ("- 1", r"resource\[0\]: failed to parse resource: not a mapping"),
         ("", "no resource"),
+        ("a: " + "[" * 100_000, "nests deeper than 64 levels"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
