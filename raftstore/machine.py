@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from raftstore import limits
 from raftstore.codec import Batch, CodecError, decode_batch
-from raftstore.state import Records, Requests, State
+from raftstore.state import RecordsEdit, RequestsEdit, State
 from raftstore.types import (
     Absent,
     AbsentScope,
@@ -88,24 +88,26 @@ class _Work:
     def __init__(self, state: State, index: int, term: int, time_ms: int) -> None:
         self.index, self.term, self.time_ms = index, term, time_ms
         self.log_time_ms = max(state.log_time_ms, time_ms)
-        self.records: Records = state.records
-        self.requests: Requests = state.requests
+        self.records = RecordsEdit(state.records)
+        self.requests = RequestsEdit(state.requests)
         self.events: list[Event] = []
         self.rejected = 0
         self.duplicates = 0
+        self._applied = Outcome(index)  # of every transaction that none of its guards stops
 
     def state(self) -> State:
-        return State(self.index, self.term, self.log_time_ms, self.records, self.requests)
-
-    def run(self, batch: Batch) -> Applied:
-        outcomes = tuple(self._once(txn) for txn in batch.txns)
-        self.requests = self.requests.forget(
+        """To be called once, at the end."""
+        requests = self.requests.done().forget(
             self.log_time_ms,
             count_min=limits.REQUESTS_REMEMBERED_MIN,
             count_max=limits.REQUESTS_REMEMBERED_MAX,
             age_ms_max=limits.REQUESTS_REMEMBERED_MS,
         )
-        request_ids = tuple(txn.request_id if txn is not None else "" for txn in batch.txns)
+        return State(self.index, self.term, self.log_time_ms, self.records.done(), requests)
+
+    def run(self, batch: Batch) -> Applied:
+        outcomes = tuple([self._once(txn) for txn in batch.txns])
+        request_ids = tuple([txn.request_id if txn is not None else "" for txn in batch.txns])
         return Applied(self.index, outcomes, tuple(self.events), request_ids)
 
     def _once(self, txn: Txn | None) -> Outcome:
@@ -119,7 +121,7 @@ class _Work:
             self.duplicates += 1
             return first
         outcome = self._decide(txn)
-        self.requests = self.requests.add(txn.request_id, outcome, self.log_time_ms)
+        self.requests.add(txn.request_id, outcome, self.log_time_ms)
         return outcome
 
     def _decide(self, txn: Txn) -> Outcome:
@@ -133,14 +135,14 @@ class _Work:
             elif isinstance(write, Delete):
                 self._delete(txn, write.key)
             else:
-                for key in sorted(record.key for record in self.records.scan(write.scope)):
+                for key in sorted(record.key for record in self.records.done().scan(write.scope)):
                     self._delete(txn, key)
-        return Outcome(self.index)
+        return self._applied
 
     def _check(self, guard: Guard) -> tuple[bool, int]:
         """Whether it holds, and the version of what it looked at (0: absent)."""
         if isinstance(guard, AbsentScope):
-            found = self.records.any(guard.scope)
+            found = self.records.done().any(guard.scope)
             return found is None, found.version if found else 0
         record = self.records.get(guard.key)
         version = record.version if record else 0
@@ -155,13 +157,12 @@ class _Work:
     def _put(self, txn: Txn, key: Key, value: bytes) -> None:
         old = self.records.get(key)
         created_ms = old.created_ms if old else self.time_ms
-        self.records = self.records.put(Record(key, value, self.index, created_ms, self.time_ms))
+        self.records.put(Record(key, value, self.index, created_ms, self.time_ms))
         self._emit(txn, Op.PUT, key, value, old.version if old else 0, created_ms)
 
     def _delete(self, txn: Txn, key: Key) -> None:
-        old = self.records.get(key)
+        old = self.records.delete(key)
         if old is not None:
-            self.records = self.records.delete(key)
             self._emit(txn, Op.DELETE, key, None, old.version, old.created_ms)
 
     def _emit(

@@ -18,20 +18,22 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from immutables import Map
+from immutables import Map, MapMutation
+from msgspec import Struct
 
 from raftstore.codec import outcome_to_wire, pack, record_to_wire
 from raftstore.types import Key, Outcome, Record, Scope
 
 _MODULUS = 2**128
 _EMPTY: Map[Any, Any] = Map()
+_NO_NAMES: Map[str, Record] = Map()
 
 Names: TypeAlias = "Map[str, Record]"
 Meshes: TypeAlias = "Map[str, Names]"
 
 
 def _hash(member: object) -> int:
-    return int.from_bytes(blake2b(pack(member), digest_size=16).digest())
+    return int.from_bytes(blake2b(pack(member), digest_size=16).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,68 @@ class Records:
                 yield names
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class RecordsEdit:
+    """All changes of one log entry: a path is copied once for the entry, not once for each write.
+
+    Reads see the changes so far; `done()` is the value after them. `base` is not touched.
+    """
+
+    def __init__(self, base: Records) -> None:
+        self._tree = base.tree
+        self._open: dict[tuple[str, str], MapMutation[str, Record]] = {}
+        self._count = base.count
+        self._sum = base.sum
+
+    def get(self, key: Key) -> Record | None:
+        return self._names(key).get(key.name)
+
+    def put(self, record: Record) -> Record | None:
+        """Returns the record that was there before."""
+        names = self._names(record.key)
+        name = record.key.name
+        old = names.get(name)
+        names[name] = record
+        self._sum += _hash(record_to_wire(record))
+        if old is None:
+            self._count += 1
+        else:
+            self._sum -= _hash(record_to_wire(old))
+        return old
+
+    def delete(self, key: Key) -> Record | None:
+        """Returns the record that was there, if any."""
+        old: Record | None = self._names(key).pop(key.name, None)
+        if old is not None:
+            self._count -= 1
+            self._sum -= _hash(record_to_wire(old))
+        return old
+
+    def done(self) -> Records:
+        """The edit may go on afterwards, from here."""
+        tree = self._tree
+        for (kind, mesh), mutation in self._open.items():
+            meshes: Meshes = tree.get(kind) or Map()
+            names = mutation.finish()
+            if names:
+                tree = tree.set(kind, meshes.set(mesh, names))
+            elif mesh in meshes:
+                meshes = meshes.delete(mesh)
+                tree = tree.set(kind, meshes) if meshes else tree.delete(kind)
+        self._open.clear()
+        self._tree, self._sum = tree, self._sum % _MODULUS
+        return Records(tree, self._count, self._sum)
+
+    def _names(self, key: Key) -> MapMutation[str, Record]:
+        bucket = (key.kind, key.mesh)
+        names = self._open.get(bucket)
+        if names is None:
+            meshes = self._tree.get(key.kind)
+            found = meshes.get(key.mesh) if meshes is not None else None
+            names = self._open[bucket] = (found if found is not None else _NO_NAMES).mutate()
+        return names
+
+
+class Remembered(Struct, frozen=True, gc=False):
     """What became of a request. `position` is its place in the order of arrival."""
 
     outcome: Outcome
@@ -128,23 +190,54 @@ class Requests:
 
     def forget(self, now_ms: int, *, count_min: int, count_max: int, age_ms_max: int) -> Requests:
         """Without the requests beyond count_max, or older than age_ms_max; the last count_min stay."""
-        by_id, order, oldest, total = self.by_id, self.order, self.oldest, self.sum
+        oldest, total = self.oldest, self.sum
+        gone = []
         while (count := self.next - oldest) > count_min:
-            request_id = order[oldest]
-            entry = by_id[request_id]
+            request_id = self.order[oldest]
+            entry = self.by_id[request_id]
             if count <= count_max and now_ms - entry.time_ms <= age_ms_max:
                 break
-            by_id, order, oldest = by_id.delete(request_id), order.delete(oldest), oldest + 1
+            gone.append(request_id)
             total -= _request_hash(request_id, entry)
-        if oldest == self.oldest:
+            oldest += 1
+        if not gone:
             return self
-        return Requests(by_id, order, oldest, self.next, total % _MODULUS)
+        by_id, order = self.by_id.mutate(), self.order.mutate()
+        for position, request_id in enumerate(gone, self.oldest):
+            del by_id[request_id], order[position]
+        return Requests(by_id.finish(), order.finish(), oldest, self.next, total % _MODULUS)
 
     def in_order(self) -> Iterator[tuple[str, Remembered]]:
         """Oldest first."""
         for position in range(self.oldest, self.next):
             request_id = self.order[position]
             yield request_id, self.by_id[request_id]
+
+
+class RequestsEdit:
+    """As RecordsEdit: all that one log entry adds, and what it makes forgotten."""
+
+    def __init__(self, base: Requests) -> None:
+        self._by_id = base.by_id.mutate()
+        self._order = base.order.mutate()
+        self._oldest, self._next, self._sum = base.oldest, base.next, base.sum
+
+    def get(self, request_id: str) -> Outcome | None:
+        found = self._by_id.get(request_id)
+        return found.outcome if found is not None else None
+
+    def add(self, request_id: str, outcome: Outcome, time_ms: int) -> None:
+        """One more request, which must be new."""
+        entry = Remembered(outcome, time_ms, self._next)
+        self._by_id[request_id] = entry
+        self._order[self._next] = request_id
+        self._next += 1
+        self._sum += _request_hash(request_id, entry)
+
+    def done(self) -> Requests:
+        """To be called once."""
+        by_id, order = self._by_id.finish(), self._order.finish()
+        return Requests(by_id, order, self._oldest, self._next, self._sum % _MODULUS)
 
 
 def _request_hash(request_id: str, entry: Remembered) -> int:

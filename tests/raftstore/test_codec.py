@@ -63,6 +63,27 @@ def test_transactions_come_back_equal(txn: Txn) -> None:
     assert check_txn(txn) == codec.encode_txn(txn)
 
 
+@given(txns, st.data())
+def test_the_fast_decoder_takes_nothing_that_the_strict_one_refuses(txn: Txn, data: st.DataObject) -> None:
+    encoded = bytearray(codec.encode_txn(txn))
+    for _ in range(data.draw(st.integers(0, 2))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    results: list[Txn | None] = []
+    for decode in (decode_txn, lambda raw: codec.txn_from_wire(codec.unpack(raw, "txn"))):
+        try:
+            results.append(decode(bytes(encoded)))
+        except codec.CodecError:
+            results.append(None)
+    assert results[0] == results[1]
+
+
+@given(st.one_of(st.integers(0, 2**64 - 1), st.text(max_size=300), st.binary(max_size=70_000)))
+def test_packed_bytes_are_those_of_msgpack(value: object) -> None:
+    """Digests and logs of every release rest on it."""
+    wire = (value, (value, None), True)
+    assert codec.pack(wire) == msgpack.packb(wire)
+
+
 @given(st.lists(txns, max_size=4), st.integers(0, 2**50))
 def test_batches_come_back_equal(batch: list[Txn], time_ms: int) -> None:
     assert decode_batch(codec.encode_batch(time_ms, batch)) == codec.Batch(time_ms, tuple(batch))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_strategies import keys, scopes
 
-from raftstore.state import Records, Requests, State
+from raftstore.state import Records, RecordsEdit, Requests, RequestsEdit, State
 from raftstore.types import Key, Outcome, Record, Scope
 
 changes = st.lists(st.tuples(keys, st.none() | st.binary(max_size=4)), max_size=30)
@@ -53,6 +53,40 @@ def test_the_digest_depends_on_content_and_not_on_the_way_there(
         assert rebuilt.delete(key).sum != records.sum
     else:
         assert records.sum == 0 and not records.tree
+
+
+@given(changes, st.integers(1, 5))
+def test_an_edit_makes_what_single_changes_make(steps: list[tuple[Key, bytes | None]], every: int) -> None:
+    """Whole value and digest, wherever one entry ends and the next begins; and the base stays."""
+    expected, model = fold(steps)
+    base = records = Records()
+    edit = RecordsEdit(base)
+    for version, (key, value) in enumerate(steps, 1):
+        before = edit.get(key)
+        old = edit.delete(key) if value is None else edit.put(Record(key, value, version, 1, 2))
+        assert old == before
+        if version % every == 0:
+            records = edit.done()
+            edit = RecordsEdit(records)
+    records = edit.done()
+    assert records == expected and len(records) == len(model)
+    assert base == Records()
+
+
+def test_an_edit_goes_on_after_a_look_at_the_whole() -> None:
+    edit, key = RecordsEdit(Records()), Key("Mesh", "", "a")
+    edit.put(Record(key, b"1", 1, 0, 0))
+    assert [record.key for record in edit.done().scan()] == [key]
+    edit.delete(key)
+    assert edit.done() == Records()
+
+
+def test_an_edit_remembers_what_single_additions_remember() -> None:
+    edit = RequestsEdit(remember(3))
+    assert edit.get("r2") == Outcome(2) and edit.get("r3") is None
+    edit.add("r3", Outcome(3), 30)
+    assert edit.get("r3") == Outcome(3)
+    assert edit.done() == remember(4)
 
 
 def test_an_old_state_is_a_snapshot() -> None:
