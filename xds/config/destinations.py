@@ -190,9 +190,10 @@ def _splits(
 
 def _mirrors(
     backends: Backends, kri: str, filters: Iterable[Mapping[str, Any]]
-) -> Iterator[tuple[str, float]]:
+) -> Iterator[tuple[str, str]]:
     for found in filters:
         mirror = found.get("requestMirror")
         cluster = backends.add_ref(kri, mirror["backendRef"]) if mirror else ""
         if mirror and cluster:
-            yield cluster, float(mirror.get("percentage") or 100)
+            percentage = mirror.get("percentage")
+            yield cluster, "" if percentage is None else str(percentage)

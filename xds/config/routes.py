@@ -37,7 +37,7 @@ class Split:
 class Route:
     """One route. match, filters: JSON of the policy's values. kri: the route policy, "" for the default.
 
-    mirrors: cluster and percentage of each copy. confs: policies that are for this route only.
+    mirrors: cluster and percentage ("" for all requests) of each copy. confs: policies that are for this route only.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Route:
     splits: tuple[Split, ...]
     filters: str = "[]"
     kri: str = ""
-    mirrors: tuple[tuple[str, float], ...] = ()
+    mirrors: tuple[tuple[str, str], ...] = ()
     confs: KindConfs = ()
 
 
@@ -61,7 +61,7 @@ class Rule:
     matches: Sequence[Mapping[str, Any]]
     filters: Sequence[Mapping[str, Any]]
     splits: tuple[Split, ...]
-    mirrors: tuple[tuple[str, float], ...]
+    mirrors: tuple[tuple[str, str], ...]
     kri: str
     confs: KindConfs = ()
 
@@ -140,7 +140,7 @@ def _paths(path: Mapping[str, str] | None) -> Iterator[tuple[Draft, str]]:
         return
     value = path["value"]
     if path["type"] == "Exact":
-        yield {"path": value}, value
+        yield {"path": value}, ""
     elif path["type"] == "RegularExpression":
         yield {"safe_regex": {"regex": value}}, ""
     elif value == "/":
@@ -169,7 +169,9 @@ def header_matcher(header: Mapping[str, str]) -> Draft:
     if kind == "Present":
         return {"name": name, "present_match": True}
     if kind == "Absent":
-        return {"name": name, "present_match": True, "invert_match": True}
+        return {"name": name, "present_match": False}
+    if kind == "Prefix" and not value:
+        return {"name": name, "present_match": True}
     if kind == "Prefix":
         return {"name": name, "string_match": {"prefix": value}}
     if kind == "RegularExpression":
@@ -213,17 +215,12 @@ def _response_headers(draft: Draft, found: Mapping[str, Any], prefix: str) -> No
 
 
 def _headers(draft: Draft, modifier: Mapping[str, Any], side: str) -> None:
-    added = [header_option(h["name"], v, append=False) for h in modifier.get("set") or () for v in _values(h)]
-    added += [header_option(h["name"], v, append=True) for h in modifier.get("add") or () for v in _values(h)]
+    added = [header_option(h["name"], h["value"], append=False) for h in modifier.get("set") or ()]
+    added += [header_option(h["name"], h["value"], append=True) for h in modifier.get("add") or ()]
     if added:
         draft.setdefault(f"{side}_headers_to_add", []).extend(added)
     if removed := modifier.get("remove"):
         draft.setdefault(f"{side}_headers_to_remove", []).extend(removed)
-
-
-def _values(header: Mapping[str, str]) -> list[str]:
-    """One header may carry several values, separated by commas."""
-    return header["value"].split(",")
 
 
 def header_option(name: str, value: str, *, append: bool) -> Draft:
@@ -252,11 +249,7 @@ def _redirect(draft: Draft, found: Mapping[str, Any], prefix: str) -> None:
         action["host_redirect"] = hostname
     if port := redirect.get("port"):
         action["port_redirect"] = port
-    if path := redirect.get("path"):
-        if path["type"] == "ReplaceFullPath":
-            action["path_redirect"] = path["replaceFullPath"]
-        else:
-            action["prefix_rewrite"] = _prefix_rewrite(path["replacePrefixMatch"], prefix)
+    action |= _path(redirect.get("path"), prefix)
     draft.pop("route", None)
     draft["redirect"] = action
 
@@ -270,18 +263,23 @@ def _rewrite(draft: Draft, found: Mapping[str, Any], prefix: str) -> None:
         action["host_rewrite_literal"] = hostname
     elif rewrite.get("hostToBackendHostname"):
         action["auto_host_rewrite"] = wrapped(True)
-    if path := rewrite.get("path"):
-        if path["type"] == "ReplaceFullPath":
-            action["regex_rewrite"] = {"pattern": {"regex": ".*"}, "substitution": path["replaceFullPath"]}
-        else:
-            action["prefix_rewrite"] = _prefix_rewrite(path["replacePrefixMatch"], prefix)
+    action |= _path(rewrite.get("path"), prefix)
 
 
-def _prefix_rewrite(replacement: str, prefix: str) -> str:
-    """What replaces `prefix`, with a slash at the end exactly if that has one."""
-    if prefix.endswith("/"):
-        return replacement.rstrip("/") + "/"
-    return replacement.rstrip("/") or "/"
+def _path(path: Mapping[str, str] | None, prefix: str) -> Draft:
+    """How a path changes. prefix: what of it matched, "" when it was no prefix.
+
+    A prefix that ends in a slash is replaced by one that does, so that its rest stays a path of its own.
+    """
+    if path is None or (path["type"] != "ReplaceFullPath" and not prefix):
+        return {}
+    if path["type"] == "ReplaceFullPath":
+        replacement = path["replaceFullPath"]
+    elif prefix.endswith("/"):
+        return {"prefix_rewrite": path["replacePrefixMatch"].rstrip("/") + "/"}
+    else:
+        replacement = path["replacePrefixMatch"]
+    return {"regex_rewrite": {"pattern": {"regex": ".*"}, "substitution": replacement}}
 
 
 def _no_change(draft: Draft, found: Mapping[str, Any], prefix: str) -> None:
@@ -297,7 +295,9 @@ _FILTERS = {
 }
 
 
-def _mirror(cluster: str, percentage: float) -> Draft:
+def _mirror(cluster: str, percentage: str) -> Draft:
+    if not percentage:
+        return {"cluster": cluster}
     return {"cluster": cluster, "runtime_fraction": {"default_value": fraction(percentage)}}
 
 

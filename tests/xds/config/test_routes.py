@@ -84,7 +84,7 @@ def test_conditions() -> None:
     )
     assert found["safeRegex"] == {"regex": "/v[0-9]+"}
     assert [h["name"] for h in found["headers"]] == [":method", "a", "b", "c", "d"]
-    assert found["headers"][3] == {"name": "c", "presentMatch": True, "invertMatch": True}
+    assert found["headers"][3] == {"name": "c", "presentMatch": False}
     assert found["queryParameters"] == [{"name": "q", "stringMatch": {"exact": "3"}}]
 
 
@@ -102,7 +102,7 @@ def test_headers() -> None:
         {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
         {"type": "ResponseHeaderModifier", "responseHeaderModifier": modifier},
     )[0]
-    assert [h["header"]["value"] for h in found["requestHeadersToAdd"]] == ["1", "2", "3"]
+    assert [h["header"]["value"] for h in found["requestHeadersToAdd"]] == ["1", "2,3"]
     assert found["requestHeadersToAdd"][0]["appendAction"] == "OVERWRITE_IF_EXISTS_OR_ADD"
     assert found["responseHeadersToRemove"] == ["x-r"]
 
@@ -121,7 +121,7 @@ def test_redirect() -> None:
         "schemeRedirect": "https",
         "hostRedirect": "new.test",
         "portRedirect": 8443,
-        "prefixRewrite": "/new",
+        "regexRewrite": {"pattern": {"regex": ".*"}, "substitution": "/new"},
         "responseCode": "PERMANENT_REDIRECT",
     }
     assert prefixed["redirect"]["prefixRewrite"] == "/new/"
@@ -132,7 +132,10 @@ def test_redirect() -> None:
     [
         ({"hostname": "h.test"}, {"hostRewriteLiteral": "h.test"}),
         ({"hostToBackendHostname": True}, {"autoHostRewrite": True}),
-        ({"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}, {"prefixRewrite": "/"}),
+        (
+            {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+            {"regexRewrite": {"pattern": {"regex": ".*"}, "substitution": "/"}},
+        ),
         (
             {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/all"}},
             {"regexRewrite": {"pattern": {"regex": ".*"}, "substitution": "/all"}},
@@ -142,6 +145,22 @@ def test_redirect() -> None:
 def test_rewrite(rewrite: dict[str, Any], expected: dict[str, Any]) -> None:
     found = filtered({"type": "URLRewrite", "urlRewrite": rewrite})[0]["route"]
     assert {key: found[key] for key in expected} == expected
+
+
+def test_only_a_prefix_is_replaced_as_one() -> None:
+    rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}}
+    changed = [{"type": "URLRewrite", "urlRewrite": rewrite}]
+    match = {"path": {"type": "Exact", "value": "/old"}}
+    (exact, _) = Sidecar(route("r", {"matches": [match], "default": {"filters": changed}})).routes(HTTP_OUT)
+    assert not {"prefixRewrite", "regexRewrite"} & exact["route"].keys()
+    assert filtered(*changed)[1]["route"]["prefixRewrite"] == "/new/"
+
+
+def test_all_requests_are_mirrored_unless_a_share_is_named() -> None:
+    mirror = {"backendRef": REFS[1]}
+    sidecar = Sidecar(route("r", prefix("/", filters=[{"type": "RequestMirror", "requestMirror": mirror}])))
+    (found,) = sidecar.routes(HTTP_OUT)[0]["route"]["requestMirrorPolicies"]
+    assert found == {"cluster": "default_rpc___msvc_9000"}
 
 
 def test_mirror() -> None:

@@ -60,15 +60,16 @@ def _outlier_detection(found: Any) -> Draft:
     _consecutive(draft, getattr(detectors, "total_failures", None), "consecutive_5xx")
     _consecutive(draft, getattr(detectors, "gateway_failures", None), "consecutive_gateway_failure")
     _consecutive(draft, getattr(detectors, "local_origin_failures", None), "consecutive_local_origin_failure")
-    _success_rate(draft, getattr(detectors, "success_rate", None))
-    _failure_percentage(draft, getattr(detectors, "failure_percentage", None))
+    if detectors is not None:
+        _success_rate(draft, detectors.success_rate)
+        _failure_percentage(draft, detectors.failure_percentage)
     return draft
 
 
 def _consecutive(draft: Draft, detector: Any, name: str) -> None:
-    draft[f"enforcing_{name}"] = wrapped(0 if detector is None else _ENFORCED)
-    if detector is not None:
-        cluster.set_wrapped(draft, name, detector.consecutive)
+    consecutive = detector.consecutive if detector is not None else None
+    draft[f"enforcing_{name}"] = wrapped(0 if consecutive is None else _ENFORCED)
+    cluster.set_wrapped(draft, name, consecutive)
 
 
 def _success_rate(draft: Draft, detector: Any) -> None:

@@ -54,11 +54,9 @@ def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
     action = draft.get("route")
     if conf is None or action is None:
         return
-    if outbound.protocol == "grpc":
-        if conf.grpc is not None:
-            action["retry_policy"] = _grpc(conf.grpc)
-    elif conf.http is not None:
-        action["retry_policy"] = _http(conf.http)
+    found = conf.grpc if outbound.protocol == "grpc" else conf.http
+    if found is not None and found.num_retries != 0:
+        action["retry_policy"] = _grpc(found) if outbound.protocol == "grpc" else _http(found)
 
 
 def _common(conf: Any) -> Draft:
@@ -96,13 +94,14 @@ def _condition(text: str) -> str:
 def _http(conf: Any) -> Draft:
     draft = _common(conf)
     conditions, codes, methods = _sorted_out(conf.retry_on or ())
+    conditions = conditions or DEFAULT_HTTP.split(",")
     if codes:
         conditions.append("retriable-status-codes")
         draft["retriable_status_codes"] = codes
     if conf.retriable_response_headers:
-        conditions.append("retriable-headers")
+        conditions.append("retriable-headers")  # without it Envoy would not look at them
         draft["retriable_headers"] = [_header(h) for h in conf.retriable_response_headers]
-    draft["retry_on"] = ",".join(conditions) or DEFAULT_HTTP
+    draft["retry_on"] = ",".join(conditions)
     headers = [{"name": ":method", "string_match": {"exact": method}} for method in methods]
     headers += [_header(h) for h in conf.retriable_request_headers or ()]
     if headers:

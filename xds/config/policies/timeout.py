@@ -1,6 +1,7 @@
 """MeshTimeout: connection timeouts on clusters, request and stream timeouts on routes.
 
-Where no policy speaks, the defaults here do; a policy replaces the fields that it sets.
+Where no policy speaks, what is there stays. One that speaks decides all: for fields that it does not set
+the defaults here hold.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from xds.config.zoneproxy import Chain
 
 KIND = "MeshTimeout"
-_IDLE_NS = 3600 * 1_000_000_000
+_SECOND_NS = 1_000_000_000
+_IDLE_NS = 3600 * _SECOND_NS
+_REQUEST_NS = 15 * _SECOND_NS
+_STREAM_IDLE_NS = 1800 * _SECOND_NS
+# Who connects from outside the mesh gets less patience.
+_GATEWAY_IDLE_NS = 300 * _SECOND_NS
+_GATEWAY_HEADERS_NS = _SECOND_NS // 2
+_GATEWAY_STREAM_IDLE_NS = 5 * _SECOND_NS
 
 
 def edit_backend(draft: Draft, backend: Backend) -> None:
@@ -82,14 +90,18 @@ def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
     conf = conf_of(KIND, listener.confs)
     if conf is None:
         return
-    _edit_filters(draft, conf)
+    http = conf.http
+    idle = duration_ns(_ns(conf, "idle_timeout", _GATEWAY_IDLE_NS))
+    for proxy in hcm.tcp_proxies(draft):
+        proxy["idle_timeout"] = idle
     for manager in hcm.managers(draft):
-        if conf.idle_timeout is not None:
-            manager["common_http_protocol_options"]["idle_timeout"] = duration(conf.idle_timeout)
-        if conf.http is not None and conf.http.request_timeout is not None:
-            manager["request_timeout"] = duration(conf.http.request_timeout)
-        if conf.http is not None and conf.http.stream_idle_timeout is not None:
-            manager["stream_idle_timeout"] = duration(conf.http.stream_idle_timeout)
+        manager["common_http_protocol_options"]["idle_timeout"] = idle
+        headers_ns = _ns(http, "request_headers_timeout", _GATEWAY_HEADERS_NS)
+        manager["request_headers_timeout"] = duration_ns(headers_ns)
+        stream_ns = _ns(http, "stream_idle_timeout", _GATEWAY_STREAM_IDLE_NS)
+        manager["stream_idle_timeout"] = duration_ns(stream_ns)
+        if http is not None and http.request_timeout is not None:
+            manager["request_timeout"] = duration(http.request_timeout)
 
 
 def edit_external(draft: Draft, external: External) -> None:
@@ -105,12 +117,11 @@ def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
 
 
 def _edit_filters(draft: Draft, conf: Any) -> None:
-    if conf.idle_timeout is not None:
-        for proxy in hcm.tcp_proxies(draft):
-            proxy["idle_timeout"] = duration(conf.idle_timeout)
-    if conf.http is not None and conf.http.request_headers_timeout is not None:
-        for manager in hcm.managers(draft):
-            manager["request_headers_timeout"] = duration(conf.http.request_headers_timeout)
+    for proxy in hcm.tcp_proxies(draft):
+        proxy["idle_timeout"] = duration_ns(_ns(conf, "idle_timeout", _IDLE_NS))
+    for manager in hcm.managers(draft):
+        headers_ns = _ns(conf.http, "request_headers_timeout", 0)
+        manager["request_headers_timeout"] = duration_ns(headers_ns)
 
 
 def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
@@ -126,9 +137,8 @@ def _effective(own: KindConfs, common: KindConfs) -> Any:
 
 def _edit_route(draft: Draft, conf: Any) -> None:
     action = draft.get("route")
-    if action is None or conf.http is None:
+    if action is None:
         return
-    if conf.http.request_timeout is not None:
-        action["timeout"] = duration(conf.http.request_timeout)
-    if conf.http.stream_idle_timeout is not None:
-        action["idle_timeout"] = duration_ns(parse_ns(conf.http.stream_idle_timeout))
+    action["timeout"] = duration_ns(_ns(conf.http, "request_timeout", _REQUEST_NS))
+    if "idle_timeout" not in action or getattr(conf.http, "stream_idle_timeout", None) is not None:
+        action["idle_timeout"] = duration_ns(_ns(conf.http, "stream_idle_timeout", _STREAM_IDLE_NS))

@@ -46,6 +46,12 @@ def test_what_is_not_configured_is_not_enforced() -> None:
     assert cluster["commonLbConfig"]["healthyPanicThreshold"] == {"value": 12.5}
 
 
+def test_a_detector_without_a_number_is_not_enforced() -> None:
+    conf = {"outlierDetection": {"detectors": {"gatewayFailures": {}}}}
+    found = Sidecar(to("MeshCircuitBreaker", conf)).cluster(HTTP_CLUSTER)["outlierDetection"]
+    assert found["enforcingConsecutiveGatewayFailure"] == 0
+
+
 def test_disabled_is_as_if_absent() -> None:
     conf = {"outlierDetection": DETECTION | {"disabled": True}}
     assert "outlierDetection" not in Sidecar(to("MeshCircuitBreaker", conf)).cluster(HTTP_CLUSTER)

@@ -56,6 +56,17 @@ def test_conditions_have_defaults() -> None:
     assert grpc.startswith("cancelled,connect-failure")
 
 
+def test_status_codes_alone_are_added_to_the_defaults() -> None:
+    found = Sidecar(to("MeshRetry", {"http": {"retryOn": ["503"]}})).routes(HTTP_OUT)[0]["route"]
+    conditions = "gateway-error,connect-failure,refused-stream,retriable-status-codes"
+    assert found["retryPolicy"] == {"retryOn": conditions, "retriableStatusCodes": [503]}
+
+
+def test_no_retries_are_no_policy() -> None:
+    sidecar = Sidecar(to("MeshRetry", {"http": {"numRetries": 0}, "grpc": {"numRetries": 0}}))
+    assert all("retryPolicy" not in sidecar.routes(name)[0]["route"] for name in (HTTP_OUT, GRPC_OUT))
+
+
 def test_a_route_has_its_own() -> None:
     own = to("MeshRetry", {"http": {"numRetries": 9}}, {"kind": "MeshHTTPRoute", "name": "r"}, name="own")
     sidecar = Sidecar(route("r", prefix("/again")), own, to("MeshRetry", {"http": {"numRetries": 1}}))
