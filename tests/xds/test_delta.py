@@ -1,8 +1,7 @@
 """The delta stream, as playbooks.
 
-The first part retells the outlines of the xDS conformance harness (ii/xds-test-harness,
-features/delta.feature and the wildcard outlines of subscriptions.feature) for each service; the
-rest are the rules of our own that keep traffic flowing.
+What the public conformance harness asks for is in test_outlines.py; these are the finer points of the
+protocol, and the rules of our own that keep traffic flowing.
 """
 
 from __future__ import annotations
@@ -33,110 +32,15 @@ from tests.xds.playbook import (
     Wait,
     delta,
 )
-from xds.limits import ORDER_WAIT_S, TYPES_PER_STREAM_MAX
+from xds.limits import ORDER_WAIT_S, RESUME_WAIT_S, TYPES_PER_STREAM_MAX
 from xds.proto import msg, serialize
 from xds.session import eds_name
 from xds.types import CLUSTER, ENDPOINT
 
 ALL = [CDS, LDS, RDS, EDS]
-WILDCARDS = [CDS, LDS]
 
 
-# --- the conformance harness -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("service", ALL)
-def test_subscribe_to_resources_one_after_the_other(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1 B@1 C@1")
-        >> Subscribe(service, "A")
-        << Response(service, "A@1")
-        >> Ack(service)
-        >> Subscribe(service, "B")
-        << Response(service, "B@1")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", ALL)
-def test_an_update_brings_that_resource_only(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1 B@1 C@1")
-        >> Subscribe(service, "A B C")
-        << Response(service, "A@1 B@1 C@1")
-        >> Ack(service)
-        >> Put(service, "A@2")
-        << Response(service, "A@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", ALL)
-def test_a_client_is_told_what_does_not_exist_and_later_that_it_does(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1")
-        >> Subscribe(service, "A B")
-        << Response(service, "A@1", removed="B")
-        >> Ack(service)
-        >> Put(service, "B@1")
-        << Response(service, "B@1")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", [CDS, LDS, RDS])
-def test_a_removed_resource_is_reported_and_may_come_back(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1 B@1")
-        >> Subscribe(service, "A B")
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-        >> Drop(service, "B")
-        << Response(service, removed="B")
-        >> Ack(service)
-        >> Put(service, "B@2")
-        << Response(service, "B@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", ALL)
-def test_unsubscribed_resources_are_not_sent(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1 B@1")
-        >> Subscribe(service, "A B")
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-        >> Unsubscribe(service, "B")
-        >> Put(service, "B@2")
-        >> Unsubscribe(service, "A")
-        >> Put(service, "A@2")
-    )
-
-
-@pytest.mark.parametrize("service", WILDCARDS)
-def test_a_wildcard_brings_everything_then_changes_additions_and_removals(service: str) -> None:
-    assert (
-        Playbook(delta())
-        >> Put(service, "A@1 B@1 C@1")
-        >> Subscribe(service)
-        << Response(service, "A@1 B@1 C@1")
-        >> Ack(service)
-        >> Put(service, "A@2")
-        << Response(service, "A@2")
-        >> Ack(service)
-        >> Put(service, "D@1")
-        << Response(service, "D@1")
-        >> Ack(service)
-        >> Drop(service, "B")
-        << Response(service, removed="B")
-        >> Ack(service)
-    )
+# --- wants and has -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("service", ALL)
@@ -150,25 +54,6 @@ def test_an_explicit_wildcard_works_for_every_type(service: str) -> None:
         >> Unsubscribe(service, "*")
         >> Put(service, "A@2")
     )
-
-
-def test_several_services_share_a_stream() -> None:
-    assert (
-        Playbook(delta())
-        >> Change(Put(CDS, "A@1 B@1"), Put(LDS, "A@1 B@1"))
-        >> Subscribe(CDS, "B")
-        << Response(CDS, "B@1")
-        >> Ack(CDS)
-        >> Subscribe(LDS, "B")
-        << Response(LDS, "B@1")
-        >> Ack(LDS)
-        >> Put(CDS, "B@2")
-        << Response(CDS, "B@2")
-        >> Ack(CDS)
-    )
-
-
-# --- wants and has -----------------------------------------------------------------------------
 
 
 def test_asking_again_is_answered_again() -> None:
@@ -246,6 +131,51 @@ def test_on_demand_clusters_next_to_the_wildcard() -> None:
         >> Ack(CDS)
         >> Put(CDS, "nope@1")
         << Response(CDS, "nope@1")
+    )
+
+
+def test_a_cluster_on_demand_without_any_wildcard() -> None:
+    """A client that only ever asks for the clusters that its requests name."""
+    assert (
+        Playbook(delta())
+        >> Change(Put(CDS, "A@1 B@1 C@1"), Put(EDS, "A@1"))
+        >> Subscribe(CDS, "A")
+        << Response(CDS, "A@1")
+        >> Ack(CDS)
+        >> Subscribe(EDS, "A")
+        << Response(EDS, "A@1")
+        >> Ack(EDS)
+        >> Put(CDS, "B@2")
+        >> Put(CDS, "A@2")
+        << Response(CDS, "A@2")
+        << Response(EDS, "A@1")
+        >> Ack(CDS)
+        >> Ack(EDS)
+        >> Unsubscribe(CDS, "A")
+        >> Put(CDS, "A@3")
+    )
+
+
+def test_coming_back_with_clusters_on_demand_brings_nothing() -> None:
+    assert (
+        Playbook(delta())
+        >> Put(CDS, "A@1 lazy@1")
+        >> Subscribe(CDS, "* lazy", has="A@1 lazy@1")
+        >> Put(CDS, "lazy@2")
+        << Response(CDS, "lazy@2")
+    )
+
+
+def test_coming_back_with_a_cluster_on_demand_that_is_gone() -> None:
+    assert (
+        Playbook(delta())
+        >> Put(CDS, "A@1")
+        >> Subscribe(CDS, "lazy", has="lazy@1")
+        >> Wait(RESUME_WAIT_S)
+        << Response(CDS, removed="lazy")
+        >> Ack(CDS)
+        >> Put(CDS, "lazy@2")
+        << Response(CDS, "lazy@2")
     )
 
 

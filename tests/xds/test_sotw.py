@@ -1,12 +1,10 @@
 """State of the world, as playbooks.
 
-The first part retells the outlines of the xDS conformance harness (ii/xds-test-harness,
-features/subscriptions.feature); `Want` repeats all names, as this variant of the protocol does.
+What the public conformance harness asks for is in test_outlines.py; these are the rules of our own. `Want`
+repeats all names, as this variant of the protocol does.
 """
 
 from __future__ import annotations
-
-import pytest
 
 from tests.xds.playbook import (
     CDS,
@@ -30,157 +28,6 @@ from tests.xds.playbook import (
 from xds.encode import encode
 from xds.sotw import state_version
 from xds.types import CLUSTER
-
-COMPLETE = [CDS, LDS]
-PARTIAL = [RDS, EDS]
-
-
-@pytest.mark.parametrize("service", COMPLETE)
-def test_a_wildcard_brings_everything(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1")
-        >> Want(service)
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE)
-def test_an_update_brings_the_complete_state(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1")
-        >> Want(service)
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-        >> Put(service, "A@2")
-        << Response(service, "A@2 B@1")
-        >> Ack(service)
-        >> Put(service, "C@2")
-        << Response(service, "A@2 B@1 C@2")
-        >> Ack(service)
-        >> Drop(service, "B")
-        << Response(service, "A@2 C@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE + PARTIAL)
-def test_only_named_resources_are_sent(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1 C@1 D@1")
-        >> Want(service, "B D")
-        << Response(service, "B@1 D@1")
-        >> Ack(service)
-        >> Put(service, "A@2")
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE)
-def test_a_changed_named_resource_brings_all_named_ones(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1 C@1 D@1")
-        >> Want(service, "B D")
-        << Response(service, "B@1 D@1")
-        >> Ack(service)
-        >> Put(service, "B@2")
-        << Response(service, "B@2 D@1")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", PARTIAL)
-def test_a_changed_named_resource_comes_alone(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1 C@1 D@1")
-        >> Want(service, "B D")
-        << Response(service, "B@1 D@1")
-        >> Ack(service)
-        >> Put(service, "B@2")
-        << Response(service, "B@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE)
-def test_a_missing_resource_is_sent_with_the_others_once_it_exists(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1")
-        >> Want(service, "A Z")
-        << Response(service, "A@1")
-        >> Ack(service)
-        >> Put(service, "Z@2")
-        << Response(service, "A@1 Z@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", PARTIAL)
-def test_a_missing_resource_is_sent_once_it_exists(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1")
-        >> Want(service, "A Z")
-        << Response(service, "A@1")
-        >> Ack(service)
-        >> Put(service, "Z@2")
-        << Response(service, "Z@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE + PARTIAL)
-def test_a_name_that_is_no_longer_wanted_is_no_longer_sent(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1 C@1")
-        >> Want(service, "A B")
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-        >> Want(service, "B")
-        >> Put(service, "A@2")
-        >> Put(service, "B@2")
-        << Response(service, "B@2")
-        >> Ack(service)
-    )
-
-
-@pytest.mark.parametrize("service", COMPLETE + PARTIAL)
-def test_a_client_can_leave_all_names(service: str) -> None:
-    assert (
-        Playbook(sotw())
-        >> Put(service, "A@1 B@1")
-        >> Want(service, "A B")
-        << Response(service, "A@1 B@1")
-        >> Ack(service)
-        >> Want(service, "")
-        >> Put(service, "A@2")
-        >> Want(service, "")
-        >> Put(service, "A@3 B@3")
-    )
-
-
-def test_several_services_share_a_stream() -> None:
-    assert (
-        Playbook(sotw())
-        >> Change(Put(RDS, "A@1 B@1"), Put(EDS, "A@1 B@1"))
-        >> Want(RDS, "B")
-        << Response(RDS, "B@1")
-        >> Ack(RDS)
-        >> Want(EDS, "B")
-        << Response(EDS, "B@1")
-        >> Ack(EDS)
-        >> Put(RDS, "B@2")
-        << Response(RDS, "B@2")
-    )
-
-
-# --- our own rules -----------------------------------------------------------------------------
 
 
 def present(*entries: str) -> str:
