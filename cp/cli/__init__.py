@@ -52,9 +52,33 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+# kumactl takes these before the command, too; True where a value follows.
+_GLOBAL_FLAGS = {
+    "--config-file": True,
+    "--context": True,
+    "--log-level": True,
+    "--api-timeout": True,
+    "--cp-address": True,
+    "--mesh": True,
+    "-m": True,
+    "--no-config": False,
+}
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """Global flags that stand before the command, moved behind everything that follows it."""
+    rest, moved = list(arguments), []
+    while rest and rest[0].partition("=")[0] in _GLOBAL_FLAGS:
+        flag = rest.pop(0)
+        moved.append(flag)
+        if "=" not in flag and _GLOBAL_FLAGS[flag] and rest:
+            moved.append(rest.pop(0))
+    return rest + moved
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status. Errors of input are one line on stderr, status 2."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = hoisted(sys.argv[1:] if argv is None else argv)
     known = {name for name, _ in COMMANDS}
     first = arguments[0] if arguments and arguments[0] in known else None
     parsed = build_parser(first).parse_args(arguments)

@@ -8,6 +8,7 @@ index that it was told, so that another replica, which may be behind, waits for 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import uuid
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ import orjson
 
 from cp.cli.contexts import ControlPlane
 from cp.cli.errors import CommandError, Unreachable, from_problem
+
+log = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Raftmesh-Request-Id"
 INDEX_HEADER = "X-Raftmesh-Index"
@@ -106,7 +109,9 @@ class Client:
                         answer = Answer(got.status, await _decode(got), got.headers)
                 except (aiohttp.ClientError, TimeoutError) as error:
                     failures.append(f"{address}: {error or type(error).__name__}")
+                    log.info("%s %s%s: %s", method, address, path, failures[-1])
                     continue
+                log.info("%s %s%s: status %d", method, address, path, answer.status)
                 if answer.status not in _TRY_ANOTHER:
                     self._note(address, answer)
                     return answer

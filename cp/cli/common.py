@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -60,6 +61,9 @@ def guarded(handler: Callable[[argparse.Namespace], int]) -> Callable[[argparse.
     """Turn a CommandError into one message on standard error and exit status 1."""
 
     def run(args: argparse.Namespace) -> int:
+        level = getattr(args, "log_level", "off")
+        if level != "off":
+            logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(levelname)s %(message)s")
         try:
             return handler(args)
         except CommandError as error:

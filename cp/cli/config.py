@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from cp.cli.common import guarded, render
 from cp.cli.contexts import ContextFile, ControlPlane, default_path
 from cp.cli.errors import CommandError
 from cp.cli.tables import table
+
+# A comma separates two pairs only where another name and "=" follow.
+_PAIRS = re.compile(r",(?=[A-Za-z][\w.-]*=)")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -115,7 +119,8 @@ def _check(control_plane: ControlPlane) -> None:
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
+    """kumactl's lists: `a=1,b=2`, or the option repeated; a value may hold `=` and commas."""
+    pairs = [part.partition("=") for text in texts for part in _PAIRS.split(text)]
     if any(not name or not separator for name, separator, _ in pairs):
         raise CommandError(f"{option}: must be NAME=VALUE")
     return {name: value for name, _, value in pairs}

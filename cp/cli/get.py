@@ -40,7 +40,7 @@ def _get_one(args: argparse.Namespace, kind: Kind) -> str:
     params = {"at": args.at} if args.at else {}
     answer = client_of(args).call("GET", path_of(kind, args.mesh, args.name), params=params, missing_ok=True)
     if answer.status == 404:
-        where = f" in mesh {args.mesh!r}" if kind.scope == "mesh" else ""
+        where = f" in {args.mesh} mesh" if kind.scope == "mesh" else ""
         raise CommandError(f"No resources found{where}: there is no {kind.name} with name {args.name!r}")
     if args.output == "table":
         return listing(kind, [answer.body], datetime.now(UTC))

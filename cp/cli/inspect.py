@@ -57,6 +57,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("-o", "--output", choices=OUTPUTS, default="table")
     parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="dataplanes with this tag")
     parser.add_argument("--gateway", action="store_true", help="dataplanes that are gateways")
+    parser.add_argument("--ingress", action="store_true", help="dataplanes that are ingresses of old")
+    parser.add_argument("--new-api", action="store_true", help="as without: there is no other here")
     parser.add_argument("--type", dest="aspect", choices=PROXY_TYPES, default="policies", help="of one proxy")
     parser.add_argument("--shadow", action="store_true", help="with --type=config: policies on trial count")
     parser.add_argument("--include", default="", help="with --type=config: diff")
@@ -89,10 +91,18 @@ def _list(args: argparse.Namespace) -> str:
     path = path if path.startswith("/") else f"/meshes/{args.mesh}/{path}"
     params = {"gateway": "true"} if args.gateway else {}
     page = client_of(args).call("GET", path + _tags(args.tag), params=params).body
+    if args.ingress:
+        page["items"] = [each for each in page["items"] if _is_ingress(each)]
+        page["total"] = len(page["items"])
     if args.output != "table":
         return render(page, args.output)
     columns, rows = TABLES[path.strip("/").split("/")[-1 if args.type in ("meshes", "services") else -2]]
     return _table(columns, rows, page["items"])
+
+
+def _is_ingress(overview: Document) -> bool:
+    """Since Kuma 1.2 an ingress is a kind of its own, and no Dataplane is one."""
+    return bool(((overview.get("dataplane") or {}).get("networking") or {}).get("ingress"))
 
 
 def _table(columns: Sequence[str], row: Row, documents: Sequence[Document]) -> str:
