@@ -18,7 +18,7 @@ from typing import Any
 
 import pysyncobj.syncobj as syncobj
 from pysyncobj import SyncObj, SyncObjConf
-from pysyncobj.node import Node as PeerId
+from pysyncobj.node import Node as BasePeerId
 from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
 
@@ -87,6 +87,15 @@ ATTRIBUTES = (
     ),
     PrivateName("__lastResponseTime", 179, "the quorum check counts arrivals, also of old replies"),
 )
+
+
+class PeerId(str, BasePeerId):  # type: ignore[misc]  # pysyncobj has no types
+    """A node's id as pysyncobj wants it. It looks its peers up in dicts all the time: those of a
+    `str` are compared and hashed in C."""
+
+    __hash__ = str.__hash__
+    __eq__ = str.__eq__
+    __ne__ = str.__ne__
 
 
 class _Codec:
@@ -299,6 +308,13 @@ class Core:
         """The term of the entry at `index`, or None when the journal does not hold it."""
         at = index - self.first_index
         return self._journal[at][2] if 0 <= at < len(self._journal) else None
+
+    def may_commit(self) -> bool:
+        """Leader: whether a majority, this node counted, has acknowledged more than is committed."""
+        commit = self.commit_index
+        if not self.is_leader or self.last_index == commit:
+            return False
+        return self.is_quorum({p for p in self.peers if self.match_index(p) > commit} | {self.node_id})
 
     def match_index(self, peer: str) -> int:
         return int(self._engine._SyncObj__raftMatchIndex.get(PeerId(peer), 0))

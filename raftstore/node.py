@@ -237,6 +237,16 @@ class Node:
         silent_s = now - self.guard.append.heard_leader_at
         return self.leader is not None and silent_s < self.config.election_timeout_max_s
 
+    def membership_committed(self) -> bool:
+        """Leader: the voters are those of a committed entry, and nobody can undo them."""
+        core = self._core
+        return core.term_at(core.commit_index) == core.term and not core.changes_after(core.commit_index)
+
+    def has_work(self) -> bool:
+        """Whether a tick now, and not only when its time comes, would commit, apply or send something."""
+        core = self._core
+        return bool(self._outbox) or core.applied_index < core.commit_index or core.may_commit()
+
     # --- events --------------------------------------------------------------------------
 
     def receive(self, peer: str, message: object) -> BadMessage | None:

@@ -88,7 +88,7 @@ class Replica:
         self.opened = opened
         self.machine = opened.machine
         self._loop = asyncio.get_running_loop()
-        self._turn_due = self._closing = self._closed = False
+        self._turn_due = self._work = self._closing = self._closed = False
         self._turned_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.feed_log = Feed(opened.machine.state)
@@ -289,7 +289,10 @@ class Replica:
             raise FrameError("neither a message of Raft nor a named frame")
 
     def batch_end(self) -> None:
-        self.kick()
+        """Most replies to a leader change nothing: what they acknowledge is committed already."""
+        if self._work or self.node.has_work():
+            self.kick()
+        self._work = False
 
     def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
         too_much = self.disk.trouble and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
@@ -298,8 +301,10 @@ class Replica:
         bad = self.node.receive(peer, message)
         if bad is not None:
             raise FrameError(bad.reason)
+        self._work = self._work or message["type"] != "next_node_idx" or message["reset"]
 
     def _other_frame(self, peer: str, name: str, frame: tuple[Value, ...]) -> None:
+        self._work = True
         if name == "submit":
             self._intake.offer(peer, *forward.request_from_wire(frame))
         elif name == "answers":
@@ -342,7 +347,8 @@ class Replica:
 
     def _durable(self) -> None:
         self.node.durable()
-        self.kick()
+        if self.node.has_work():
+            self.kick()
 
     def _on_timer(self) -> None:
         if self._closing:
@@ -382,8 +388,8 @@ class Replica:
         if self._intake.flush():  # entries that were applied made room for the next
             more = self.node.tick() or more
         self.node.pause_writes(self.disk.trouble)
+        self._send_all()  # first: the others' disks are to work while ours does
         self.disk.kick()
-        self._send_all()
         if more:
             self.kick()
 
