@@ -128,7 +128,8 @@ class _Cluster:
         """The whole store, secrets included, as one file. It carries checksums: a reader sees that it broke off."""
         self._need_admin(request)
         store = self._context.store
-        assert isinstance(store, BackedUp)
+        if not isinstance(store, BackedUp):
+            raise Problem(405, "Method not Allowed", "the log is kept in memory; there is nothing to back up")
         async with aclosing(cast(AsyncGenerator[bytes], store.backup())) as chunks:
             first = await anext(chunks)  # what cannot even begin is answered as an error
             response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})

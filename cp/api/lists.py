@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
-from multidict import MultiMapping
-from yarl import URL
 
 from cp.api.answers import json_answer
 from cp.api.consistency import view_for
@@ -75,13 +74,13 @@ def next_page(request: web.Request, context: Context, offset: int, total: int) -
     """The absolute URL of the page at `offset`, as the client reached us unless told otherwise."""
     if offset >= total:
         return None
-    root = context.config.api_server.root_url
-    url = URL(root).with_path(request.path) if root else request.url
-    query = {name: value for name, value in request.query.items() if name not in ("offset", "size")}
-    query = {"offset": str(offset)} | query
-    if "size" in request.query:
-        query["size"] = request.query["size"]
-    return str(url.with_query(query))
+    kept = [(name, value) for name, value in request.query.items() if name not in ("offset", "size")]
+    size = [("size", request.query["size"])] if "size" in request.query else []
+    url = request.url.with_query([("offset", str(offset)), *kept, *size])
+    root = urlsplit(context.config.api_server.root_url)
+    if not root.netloc:
+        return str(url)
+    return urlunsplit((root.scheme, root.netloc, url.raw_path, url.raw_query_string, ""))
 
 
 def expect_kind_of_any_scope(plural: str, path: str) -> Kind:
@@ -92,7 +91,7 @@ def expect_kind_of_any_scope(plural: str, path: str) -> Kind:
         return expect_kind(plural, "mesh", path)
 
 
-def page_of(query: MultiMapping[str]) -> tuple[int, int]:
+def page_of(query: Mapping[str, str]) -> tuple[int, int]:
     """(offset, size). Raises Problem in Kuma's words."""
     size = PAGE_SIZE_DEFAULT
     if "size" in query:

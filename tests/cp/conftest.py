@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from multidict import CIMultiDict
 
 from cp.config import load
 from cp.worker import Worker
@@ -39,7 +38,7 @@ class Answer:
     """An answer, read to its end."""
 
     status: int
-    headers: CIMultiDict[str]
+    headers: Mapping[str, str]  # by name, whatever its case
     text: str
 
     @property
@@ -66,7 +65,7 @@ class Api:
         elif body is not None:
             options["data"] = body
         async with self.session.request(method, self.base + path, **options) as response:
-            return Answer(response.status, CIMultiDict(response.headers), await response.text())
+            return Answer(response.status, response.headers, await response.text())
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.call("GET", path, **options)

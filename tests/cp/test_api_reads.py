@@ -39,6 +39,20 @@ async def test_pages_name_the_next_one(api: Api) -> None:
     assert (await api.get("/meshes?size=2&offset=9")).json["items"] == []
 
 
+async def test_the_next_page_is_of_the_same_list(make_api: ApiFactory) -> None:
+    """Each repeated filter is in it, and the address that clients know us by."""
+    api = await make_api(KUMA_API_SERVER_ROOT_URL="https://mesh.example.com")
+    await api.mesh()
+    for name in ("a", "b"):
+        assert (await api.put(f"/meshes/default/dataplanes/{name}", dataplane(name))).status == 201
+    asked = "/meshes/default/dataplanes?size=1&tag=kuma.io/service:w&tag=kuma.io/service:web"
+    following = (await api.get(asked)).json["next"]
+    assert following.startswith("https://mesh.example.com/meshes/default/dataplanes?offset=1&")
+    assert (following.count("tag="), following.count("size=1")) == (2, 1)
+    rest = await api.get(following.removeprefix("https://mesh.example.com"))
+    assert [each["name"] for each in rest.json["items"]] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("query", "detail", "reason"),
     [
