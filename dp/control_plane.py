@@ -30,6 +30,7 @@ FEATURES = (
     "feature-dynamic-routes",
     "feature-strict-inbound-ports",
     "feature-reuse-port",
+    "feature-envoy-metrics",
 )
 
 # Answers that asking again, or asking another replica, cannot change.

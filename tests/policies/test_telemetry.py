@@ -70,11 +70,11 @@ async def test_meshtrace_reports_a_span(mesh: Services) -> None:
 
 
 async def test_meshmetric_serves_envoys_metrics(mesh: Services) -> None:
-    admin, inbound, metrics = free_ports(3)
+    inbound, metrics = free_ports(2)
     app = await mesh.app("metered")
     tags = {"kuma.io/service": "metered", "kuma.io/protocol": "http"}
     listening = {"port": inbound, "servicePort": app.port, "serviceAddress": HOST, "tags": tags}
-    await mesh.proxy("metered", {"inbound": [listening], "admin": {"port": admin}})
+    await mesh.proxy("metered", {"inbound": [listening]})
     prometheus = {"type": "Prometheus", "prometheus": {"port": metrics, "path": "/metrics"}}
     spec = {
         "targetRef": {"kind": "Dataplane", "name": "metered"},

@@ -28,6 +28,8 @@ def client_of(node: NodeInfo, *, zone: str = "", shadow: bool = False) -> Client
         admin_socket=_text(metadata, "dataplane.admin.socket"),
         readiness_port=_port(metadata, "dataplane.readinessReporter.port"),
         work_dir=_text(metadata, "workdir") or DEFAULT_WORK_DIR,
+        metrics_socket=_text(metadata, "metricsSocketPath"),
+        metrics_certificate=(_text(metadata, "metricsCertPath"), _text(metadata, "metricsKeyPath")),
         system_ca_path=_text(metadata, "systemCaPath"),
         ipv6=metadata.get("ipv6Enabled") is not False,
         zone=zone,

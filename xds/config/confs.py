@@ -34,6 +34,7 @@ from mesh.policy.targetref import match_policies, ordered_policies
 from mesh.policy.typed import CONF_TYPES
 from mesh.policy.values import Item, target_of
 from mesh.resource import SERVICE_TAG
+from xds.config.otelrefs import resolved
 from xds.engine import Context, derivation
 
 KINDS = tuple(kind.name for kind in POLICY_KINDS)
@@ -128,7 +129,7 @@ def match_all(ctx: Context, proxy: Proxy, shadow: bool) -> Matched:
 def policy_of(ctx: Context, kind: str, mesh: str, name: str) -> Item | None:
     """One policy."""
     resource = ctx.get(kind, mesh, name)
-    return None if resource is None else item_of(resource)
+    return None if resource is None else resolved(ctx, item_of(resource))
 
 
 def _items(ctx: Context, kind: str, mesh: str, names: Names) -> list[Item]:

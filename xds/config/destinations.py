@@ -170,7 +170,7 @@ def _rules(
                 matches,
                 filters,
                 splits,
-                tuple(_mirrors(backends, kri, filters)),
+                tuple(mirrors_of(backends, kri, filters)),
                 kri,
                 tuple((kind, text) for kind, text in texts if text),
             )
@@ -188,9 +188,10 @@ def _splits(
     return routes.merged_splits(found) or (routes.Split(own),)
 
 
-def _mirrors(
+def mirrors_of(
     backends: Backends, kri: str, filters: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
+    """(cluster, percentage) of each copy of requests that the filters of a rule ask for."""
     for found in filters:
         mirror = found.get("requestMirror")
         cluster = backends.add_ref(kri, mirror["backendRef"]) if mirror else ""

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from mesh.resource import SERVICE_TAG
 from xds.config import cluster, hcm
 from xds.config.backends import Item
+from xds.config.confs import KindConfs
 from xds.config.draft import Draft, serialized, wrapped
 from xds.config.endpoints import Selector, selected_endpoints
 from xds.config.facts import dataplane_facts
+from xds.config.outbound import Source
+from xds.config.policies import accesslog
 from xds.config.tls import Security, member_socket
 from xds.encode import encode
 from xds.engine import Context, derivation
@@ -25,16 +28,25 @@ ANY_SERVICE = "*"
 
 @derivation
 def direct_items(
-    ctx: Context, mesh: str, own: str, services: tuple[str, ...], security: Security | None
+    ctx: Context,
+    mesh: str,
+    own: str,
+    services: tuple[str, ...],
+    security: Security | None,
+    logged: KindConfs,
+    source: Source | None,
 ) -> tuple[Item, ...]:
-    """Listeners on the addresses of all proxies of some services, but for the client's own (`own`)."""
+    """Listeners on the addresses of all proxies of some services, but for the client's own (`own`).
+
+    logged, source: what the client's policies say of logs, and who it is; None for nobody logs.
+    """
     found: dict[tuple[str, int], None] = {}
     for name in services:
         found.update(dict.fromkeys(_addresses(ctx, mesh, own, name)))
     if not found:
         return ()
     items = [
-        Item(LISTENER, listener_name(address, port), direct_listener.query(address, port))
+        Item(LISTENER, listener_name(address, port), direct_listener.query(address, port, logged, source))
         for address, port in sorted(found)
     ]
     return (*items, Item(CLUSTER, CLUSTER_NAME, direct_cluster.query(security)))
@@ -59,11 +71,14 @@ def listener_name(address: str, port: int) -> str:
 
 
 @derivation
-def direct_listener(ctx: Context, address: str, port: int) -> Encoded:
+def direct_listener(
+    ctx: Context, address: str, port: int, logged: KindConfs, source: Source | None
+) -> Encoded:
     """Carries connections to one proxy."""
     name = listener_name(address, port)
     draft = hcm.listener(name, address, port, "OUTBOUND") | {"bind_to_port": wrapped(False)}
     draft["filter_chains"] = [{"filters": [hcm.tcp_proxy(name, CLUSTER_NAME)]}]
+    accesslog.edit_direct(draft, name, logged, source)
     return encode(LISTENER, name, serialized(hcm.LISTENER, draft))
 
 

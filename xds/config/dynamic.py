@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,11 +91,11 @@ def dns_document(ctx: Context, mesh: str) -> str:
 def metric_document(proxy: KindConfs, facts: DataplaneFacts, work_dir: str) -> str:
     """What the runner publishes of Envoy and of applications, and to whom; "" without a MeshMetric."""
     conf = conf_of("MeshMetric", proxy)
-    if conf is None:
+    if conf is None or not conf.backends:
         return ""
     metrics = {
         "applications": [_application(found) for found in conf.applications or ()] or None,
-        "backends": [_backend(found, work_dir) for found in conf.backends or ()],
+        "backends": list(_backends(conf.backends, work_dir)),
         "sidecar": None if conf.sidecar is None else _sidecar(conf.sidecar),
         "extraLabels": extra_labels(facts),
     }
@@ -111,16 +111,19 @@ def _application(found: Any) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def _backend(found: Any, work_dir: str) -> dict[str, Any]:
-    if found.type == "OpenTelemetry":
-        name = otel_collector(found.open_telemetry.endpoint).name
-        refresh = found.open_telemetry.refresh_interval
+def _backends(found: Iterable[Any], work_dir: str) -> Iterator[dict[str, Any]]:
+    """Whether anybody scrapes, and each collector to be pushed to."""
+    backends = list(found)
+    if any(backend.type == "Prometheus" for backend in backends):
+        yield {"type": "Prometheus"}
+    for backend in (each for each in backends if each.type == "OpenTelemetry"):
+        name = otel_collector(backend.open_telemetry.endpoint).name
+        refresh = backend.open_telemetry.refresh_interval
         push = {
             "endpoint": f"{work_dir}/kuma-otel-{name}.sock",
             "refreshInterval": _REFRESH if refresh is None else canonical(refresh),
         }
-        return {"type": found.type, "name": name, "openTelemetry": push}
-    return {"type": found.type, "name": found.prometheus.client_id or "default-backend"}
+        yield {"type": backend.type, "name": name, "openTelemetry": push}
 
 
 def _sidecar(found: Any) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from xds.engine import Context, derivation
 Pairs = tuple[tuple[str, str], ...]
 """A mapping of strings as a hashable value, sorted by key."""
 
+# Unix sockets have paths of at most 107 bytes; Kuma cuts what comes before ".sock" here.
+SOCKET_STEM_CHARS_MAX = 98
 HTTP_PROTOCOLS = frozenset({"http", "http2", "grpc"})
 KNOWN_PROTOCOLS = HTTP_PROTOCOLS | {"tcp", "kafka"}
 
@@ -52,6 +54,7 @@ class Client:
 
     features: names of capabilities, e.g. "feature-reuse-port". admin_port 0: no admin listener.
     admin_socket: the Unix socket of Envoy's admin interface, if it is no port.
+    metrics_certificate: files of the certificate and the key to serve metrics with.
     zone: that of the control plane it is connected to.
     """
 
@@ -62,7 +65,7 @@ class Client:
     readiness_port: int = 0
     work_dir: str = "/tmp"
     metrics_socket: str = ""
-    access_log_socket: str = ""
+    metrics_certificate: tuple[str, str] = ("", "")
     system_ca_path: str = ""
     ipv6: bool = True
     zone: str = ""
@@ -82,6 +85,15 @@ class Client:
     def embedded_dns(self) -> bool:
         """Whether the runner resolves names of the mesh, and asks for them."""
         return "feature-embedded-dns" in self.features
+
+    @property
+    def plain_metrics(self) -> bool:
+        """Whether Envoy itself is scraped: the runner does not merge metrics of applications."""
+        return "feature-envoy-metrics" in self.features
+
+    def socket(self, stem: str) -> str:
+        """The path of a socket of the runner, cut as the runner cuts it to what the system takes."""
+        return f"{self.work_dir}/{stem}"[:SOCKET_STEM_CHARS_MAX] + ".sock"
 
     @property
     def reuse_port(self) -> bool:

@@ -20,10 +20,11 @@ from mesh.policy.proxy import gateway_for, item_of
 from xds.config import confs, hcm, policies, routes, tls
 from xds.config.backends import GATEWAY_BUFFER_BYTES, Backends, Item, Profile
 from xds.config.confs import KindConfs, Matched, Names
-from xds.config.draft import ADS, Draft, duration_ns, named, seconds, serialized, wrapped
+from xds.config.destinations import mirrors_of
+from xds.config.draft import ADS, Draft, Fields, duration_ns, named, seconds, serialized, wrapped
 from xds.config.facts import Client, DataplaneFacts, Pairs
 from xds.config.outbound import Outbound, Source
-from xds.config.policies import LISTENER_KINDS
+from xds.config.policies import GATEWAY_KINDS, GATEWAY_ROUTE_KINDS, LISTENER_KINDS
 from xds.config.policies.faultinjection import TAGS_HEADER, tags_header
 from xds.config.secrets import secret_items, secret_name
 from xds.encode import encode
@@ -72,7 +73,8 @@ class GatewayListener:
     """Everything that the listener of one port depends on.
 
     route_configs: (host name, name) pairs. certificates: secrets per host name. splits: where
-    bytes go. confs: of policies for this port. proxy, source: as for any proxy that logs or traces.
+    bytes go. confs: of policies for what comes in here; to_confs: for what goes out of it.
+    proxy, source: as for any proxy that logs or traces.
     """
 
     name: str
@@ -84,6 +86,7 @@ class GatewayListener:
     certificates: tuple[tuple[str, tuple[str, ...]], ...] = ()
     splits: tuple[tuple[str, tuple[routes.Split, ...]], ...] = ()
     confs: KindConfs = ()
+    to_confs: KindConfs = ()
     proxy: KindConfs = ()
     source: Source | None = None
 
@@ -139,7 +142,12 @@ def gateway_items(
         yield Item(LISTENER, listener.name, gateway_listener.query(listener))
         yield from items
     yield from backends.items()
-    yield Item(RUNTIME, RUNTIME_LAYER, runtime_layer.query())
+    limits = tuple(
+        (f"{gateway}:{on_port[0].protocol}:{port}", limit)
+        for port, on_port in sorted(by_port.items())
+        if (limit := max(entry.connection_limit for entry in on_port))
+    )
+    yield Item(RUNTIME, RUNTIME_LAYER, runtime_layer.query(limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +175,22 @@ class _Shape:
             protocol=protocol,
             reuse_port=self.client.reuse_port,
             confs=confs.inbound_confs(self.ctx, self.facts.mesh, self.names),
+            to_confs=confs.only(self._of_mesh(), GATEWAY_KINDS),
             proxy=proxy,
             source=source,
         )
-        if protocol in ("TCP", "TLS"):
-            splits = tuple((entry.hostname, self._splits()) for entry in entries)
-            return replace(listener, splits=splits), []
-        groups = {ANY_HOST: entries} if protocol == "HTTP" else {e.hostname: [e] for e in entries}
-        items: list[Item] = []
-        for hostname, group in groups.items():
-            value = self._routes(f"{name}:{hostname}", group)
-            items.append(Item(ROUTE, value.name, gateway_routes.query(value)))
         certificates = tuple(
             (entry.hostname, tuple(secret_name(secret) for secret in entry.certificates)) for entry in entries
         )
-        for entry in entries:
-            items.extend(secret_items(self.facts.mesh, entry.certificates))
+        secrets = [item for entry in entries for item in secret_items(self.facts.mesh, entry.certificates)]
+        if protocol in ("TCP", "TLS"):
+            splits = tuple((entry.hostname, self._splits()) for entry in entries)
+            return replace(listener, splits=splits, certificates=certificates), secrets
+        groups = {ANY_HOST: entries} if protocol == "HTTP" else {e.hostname: [e] for e in entries}
+        items = secrets
+        for hostname, group in groups.items():
+            value = self._routes(f"{name}:{hostname}", group)
+            items.append(Item(ROUTE, value.name, gateway_routes.query(value)))
         pairs = tuple((hostname, f"{name}:{hostname}") for hostname in groups)
         return replace(listener, route_configs=pairs, certificates=certificates), items
 
@@ -193,13 +201,16 @@ class _Shape:
         for conf in found["confs"]:
             for host in _hosts(conf.get("hostnames") or (), entries):
                 hosts.setdefault(host, []).extend(self._rules(conf, found["origins"]))
-        of_mesh = confs.mesh_confs(self.ctx, self.facts.mesh, self.profile.matched)
         return Routes(
             name=name,
             hosts=tuple(Host(host, routes.sorted_routes(hosts[host])) for host in sorted(hosts)),
             tags=self.facts.tags,
-            confs=confs.only(of_mesh, LISTENER_KINDS),
+            confs=confs.only(self._of_mesh(), LISTENER_KINDS | GATEWAY_ROUTE_KINDS),
         )
+
+    def _of_mesh(self) -> KindConfs:
+        """What policies say of any traffic that the gateway sends into the mesh."""
+        return confs.mesh_confs(self.ctx, self.facts.mesh, self.profile.matched)
 
     def _to_conf(self, kind: str) -> str:
         names = dict(self.names).get(kind)
@@ -213,7 +224,10 @@ class _Shape:
             matches = rule.get("matches") or []
             default = rule.get("default") or {}
             splits = self._shares(origins.get(hash_matches(matches), ""), default.get("backendRefs") or ())
-            yield routes.Rule(matches, default.get("filters") or [], splits, (), "")
+            filters = default.get("filters") or []
+            origin = origins.get(hash_matches(matches), "")
+            mirrors = tuple(mirrors_of(self.backends, origin, filters))
+            yield routes.Rule(matches, filters, splits, mirrors, "")
 
     def _splits(self) -> tuple[routes.Split, ...]:
         text = self._to_conf("MeshTCPRoute")
@@ -246,11 +260,11 @@ def fits(hostname: str, pattern: str) -> bool:
 
 
 @derivation
-def runtime_layer(ctx: Context) -> Encoded:
-    """The runtime layer that gateways ask for; it sets nothing."""
-    return encode(
-        RUNTIME, RUNTIME_LAYER, serialized(RUNTIME.rpartition("/")[2], {"name": RUNTIME_LAYER, "layer": {}})
-    )
+def runtime_layer(ctx: Context, limits: tuple[tuple[str, int], ...]) -> Encoded:
+    """The runtime layer that gateways ask for: how many connections a listener takes, where that is limited."""
+    layer = {f"envoy.resource_limits.listener.{name}.connection_limit": limit for name, limit in limits}
+    draft = {"name": RUNTIME_LAYER, "layer": Fields(layer)}
+    return encode(RUNTIME, RUNTIME_LAYER, serialized(RUNTIME.rpartition("/")[2], draft))
 
 
 @derivation
@@ -296,6 +310,7 @@ def _route(route: routes.Route, draft: Draft, value: Routes, outbound: Outbound)
     ]
     action["weighted_clusters"] = {"clusters": clusters}
     policies.edit_route(draft, route, outbound)
+    policies.edit_gateway_route(draft, value.confs)
     return draft
 
 
@@ -312,13 +327,16 @@ def gateway_listener(ctx: Context, value: GatewayListener) -> Encoded:
 
 
 def _chains(value: GatewayListener) -> Iterator[Draft]:
+    certificates = dict(value.certificates)
     for hostname, splits in value.splits:
         if splits:
             proxy = hcm.tcp_proxy(value.name, splits[0].cluster)
             if len(splits) > 1:
                 hcm.split_tcp(proxy, [(split.cluster, split.weight) for split in splits])
-            yield _matching(value, hostname) | {"filters": [proxy]}
-    certificates = dict(value.certificates)
+            carried: Draft = _matching(value, hostname) | {"filters": [proxy]}
+            if certificates.get(hostname):
+                carried["transport_socket"] = tls.server_socket(certificates[hostname])
+            yield carried
     for hostname, route_config in value.route_configs:
         chain: Draft = {"filters": [_manager(value.name, route_config)]}
         if value.protocol == "HTTPS":

@@ -45,6 +45,7 @@ class Source:
     """What access logs and spans tell of the proxy.
 
     log_socket: where the runner takes log lines for collectors. workload: KRI, "" without one.
+    log_clusters: (endpoint of a collector, name of its cluster), of those that log records go to.
     """
 
     service: str
@@ -53,6 +54,11 @@ class Source:
     address: str = ""
     log_socket: str = ""
     workload: str = ""
+    log_clusters: Pairs = ()
+
+    def log_cluster(self, endpoint: str) -> str:
+        """The cluster of a collector of log records."""
+        return dict(self.log_clusters)[endpoint]
 
 
 @dataclass(frozen=True, slots=True)

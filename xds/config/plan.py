@@ -16,7 +16,7 @@ from mesh import naming
 from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta
 from mesh.resource import WORKLOAD
-from xds.config import admin, confs, dynamic, inbound, telemetry, tls, transparent
+from xds.config import admin, confs, dynamic, inbound, metrics, telemetry, tls, transparent
 from xds.config.admintls import admin_tls
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
@@ -28,6 +28,7 @@ from xds.config.facts import (
     InboundFacts,
     MeshFacts,
     OutboundFacts,
+    Pairs,
     TransparentProxy,
     dataplane_facts,
     destination,
@@ -72,20 +73,24 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     else:
         security = tls.mesh_security(settings, unified=client.unified)
     proxy = confs.single_confs(ctx, mesh, matched.to)
+    clusters = telemetry.log_clusters(_logging(ctx, mesh, matched))
+    source = source_of(facts, client, clusters) if logs(matched) else None
+    permissive = _permissive(ctx, facts, security, matched)
     items = [
-        *_inbounds(ctx, facts, client, security, matched, proxy),
-        *_transparent(
-            ctx, facts, settings, client, matched, proxy, _permissive(ctx, facts, security, matched)
-        ),
+        *_inbounds(ctx, facts, client, security, matched, proxy, source),
+        *_transparent(ctx, facts, settings, client, matched, proxy, source, permissive),
         *admin_items(ctx, facts.address, facts.admin_port or client.admin_port, client),
-        *_telemetry(ctx, facts, client, matched, proxy),
-        *_zone_proxy(ctx, facts, client, security, matched, proxy),
+        *_telemetry(ctx, facts, client, security, proxy),
+        *telemetry.log_items(clusters, ipv6=client.ipv6),
+        *_zone_proxy(ctx, facts, client, security, matched, proxy, source),
     ]
     if spiffe is not None:
         items.append(Item(SECRET, naming.TRUST_BUNDLE_SECRET, trust_bundle.query(mesh)))
-    profile = _profile(ctx, settings, facts, client, security, matched, proxy)
+    profile = _profile(ctx, settings, facts, client, security, matched, proxy, source)
     if facts.gateway == "BUILTIN":
-        items.extend(_gateway(ctx, facts, client, profile, matched, proxy))
+        of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
+        own = replace(profile, gateway=facts.tags)
+        items.extend(gateway_items(ctx, facts, client, own, matched, of_listeners, source))
     groups = tuple(_outbounds(ctx, facts, client, profile))
     if patch := patch_of(proxy):
         items = list(patched_items(items, patch))
@@ -108,20 +113,6 @@ def _identity(facts: DataplaneFacts, security: tls.Security | None, spiffe: Spif
     )
 
 
-def _gateway(
-    ctx: Context,
-    facts: DataplaneFacts,
-    client: Client,
-    profile: Profile,
-    matched: Matched,
-    proxy: KindConfs,
-) -> Iterator[Item]:
-    source = source_of(facts, client) if logs(matched) else None
-    of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
-    own = replace(profile, gateway=facts.tags)
-    yield from gateway_items(ctx, facts, client, own, matched, of_listeners, source)
-
-
 def _zone_proxy(
     ctx: Context,
     facts: DataplaneFacts,
@@ -129,8 +120,8 @@ def _zone_proxy(
     security: tls.Security | None,
     matched: Matched,
     proxy: KindConfs,
+    source: Source | None,
 ) -> Iterator[Item]:
-    source = source_of(facts, client) if logs(matched) else None
     of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
     yield from zone_proxy_items(ctx, facts, client, security, matched, of_listeners, source)
 
@@ -143,6 +134,7 @@ def _profile(
     security: tls.Security | None,
     matched: Matched,
     proxy: KindConfs,
+    source: Source | None,
 ) -> Profile:
     return Profile(
         mesh=facts.mesh,
@@ -153,7 +145,7 @@ def _profile(
         unified=client.unified,
         dynamic_routes=client.dynamic_routes,
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
-        source=source_of(facts, client) if logs(matched) else None,
+        source=source,
         tags=facts.tags if any(kind in TAGGED_KINDS for kind, _ in matched.to) else (),
         zone_first=settings.locality_aware,
         ipv6=client.ipv6,
@@ -176,16 +168,24 @@ def logs(matched: Matched) -> bool:
     return any(kind in LOGGING_KINDS for kind, _ in matched.to)
 
 
-def source_of(facts: DataplaneFacts, client: Client) -> Source:
-    """How logs and spans name the proxy."""
+def _logging(ctx: Context, mesh: str, matched: Matched) -> Iterator[KindConfs]:
+    """Everything that says where log records go."""
+    for _, policies in matched.inbound:
+        yield confs.inbound_confs(ctx, mesh, policies)
+    yield confs.all_to_confs(ctx, mesh, matched.to, "MeshAccessLog")
+
+
+def source_of(facts: DataplaneFacts, client: Client, clusters: Pairs) -> Source:
+    """How logs and spans name the proxy. clusters: of the collectors of log records."""
     workload = dict(facts.labels).get(WORKLOAD, "")
     return Source(
         facts.service,
         facts.mesh,
         facts.zone,
         facts.address,
-        f"{client.work_dir}/kuma-al-{facts.name}-{facts.mesh}.sock",
+        client.socket(f"kuma-al-{facts.name}-{facts.mesh}"),
         naming.kri("wl", facts.mesh, workload, zone=facts.zone) if workload else "",
+        clusters,
     )
 
 
@@ -199,9 +199,10 @@ def _inbounds(
     security: tls.Security | None,
     matched: Matched,
     proxy: KindConfs,
+    source: Source | None,
 ) -> Iterator[Item]:
     for found in facts.inbounds:
-        value = _inbound(ctx, facts, found, client, security, matched, proxy)
+        value = _inbound(ctx, facts, found, client, security, matched, proxy, source)
         yield Item(LISTENER, value.listener_name, inbound.inbound_listener.query(value))
         yield Item(CLUSTER, value.cluster_name, inbound.inbound_cluster.query(value))
 
@@ -214,6 +215,7 @@ def _inbound(
     security: tls.Security | None,
     matched: Matched,
     proxy: KindConfs,
+    source: Source | None,
 ) -> inbound.Inbound:
     policies = matched.of_inbound(found.address, found.port)
     return inbound.Inbound(
@@ -226,7 +228,7 @@ def _inbound(
         confs=confs.inbound_confs(ctx, facts.mesh, policies),
         rules=confs.inbound_rules_by_client(ctx, facts.mesh, policies),
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
-        source=source_of(facts, client) if logs(matched) else None,
+        source=source,
     )
 
 
@@ -242,7 +244,11 @@ def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Pro
     if proxying is None:
         return
     if proxying.direct_access:
-        yield direct_items.query(facts.mesh, facts.name, proxying.direct_access, profile.security)
+        of_mesh = confs.only(confs.mesh_confs(ctx, facts.mesh, profile.matched), PASSTHROUGH_KINDS)
+        source = profile.source if of_mesh else None
+        yield direct_items.query(
+            facts.mesh, facts.name, proxying.direct_access, profile.security, of_mesh, source
+        )
     ipv6 = proxying.ipv6
     if proxying.reachable is None:
         yield all_destinations.query(profile, ipv6)
@@ -291,6 +297,7 @@ def _transparent(
     client: Client,
     matched: Matched,
     proxy: KindConfs,
+    source: Source | None,
     permissive: bool,
 ) -> Iterator[Item]:
     proxying = facts.transparent
@@ -310,7 +317,7 @@ def _transparent(
                 client.reuse_port,
                 matches=None if matches is None else passthrough.fitting(matches, ip_version),
                 confs=of_mesh,
-                source=source_of(facts, client) if of_mesh else None,
+                source=source if of_mesh else None,
             )
             yield from _passthrough(value)
         if proxying.inbound_port:
@@ -371,20 +378,20 @@ def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterat
 
 
 def _telemetry(
-    ctx: Context, facts: DataplaneFacts, client: Client, matched: Matched, proxy: KindConfs
+    ctx: Context,
+    facts: DataplaneFacts,
+    client: Client,
+    security: tls.Security | None,
+    proxy: KindConfs,
 ) -> Iterator[Item]:
     yield from telemetry.trace_items(proxy, ipv6=client.ipv6)
-    admin_cluster = naming.admin_name(unified=client.unified) if facts.admin_port or client.admin_port else ""
-    yield from telemetry.metric_items(proxy, facts.address, client.work_dir, admin_cluster, ipv6=client.ipv6)
+    yield from metrics.metric_items(proxy, facts, client, security)
     documents = []
     if client.embedded_dns:
         documents.append(("/dns", dynamic.dns_document(ctx, facts.mesh)))
-    if metrics := dynamic.metric_document(proxy, facts, client.work_dir):
-        documents.append(("/meshmetric", metrics))
+    if published := dynamic.metric_document(proxy, facts, client.work_dir):
+        documents.append(("/meshmetric", published))
     if documents:
-        socket = f"{client.work_dir}/kuma-dynamicconfig-{facts.name}-{facts.mesh}.sock"
+        socket = client.socket(f"kuma-dynamicconfig-{facts.name}-{facts.mesh}")
         value = dynamic.Dynamic(socket, tuple(documents), client.unified)
         yield Item(LISTENER, value.name, dynamic.dynamic_listener.query(value))
-    logging = [confs.inbound_confs(ctx, facts.mesh, policies) for _, policies in matched.inbound]
-    logging.append(confs.all_to_confs(ctx, facts.mesh, matched.to, "MeshAccessLog"))
-    yield from telemetry.log_items(logging, ipv6=client.ipv6)

@@ -135,6 +135,14 @@ def server_socket(certificates: tuple[str, ...]) -> Draft:
     return named(SOCKET, TLS + "DownstreamTlsContext", fields)
 
 
+def file_socket(certificate: str, key: str) -> Draft:
+    """The transport socket of a listener that anybody may open: a certificate from files."""
+    pair = {"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}
+    context = {"tls_certificates": [pair]}
+    fields = {"common_tls_context": context, "require_client_certificate": {"value": False}}
+    return named(SOCKET, TLS + "DownstreamTlsContext", fields)
+
+
 def _common(identity: str, ca: str, matchers: list[Draft]) -> Draft:
     sans = [{"san_type": "URI", "matcher": matcher} for matcher in matchers]
     return {

@@ -112,6 +112,80 @@ def test_tcp_and_tls_carry_bytes() -> None:
     assert "filterChainMatch" not in found["edge:TCP:99"]["filterChains"][0]
 
 
+def test_tls_may_end_at_the_gateway(tmp_path: Path) -> None:
+    found = https(tmp_path)
+    found[2]["conf"]["listeners"][0]["protocol"] = "TLS"
+    found[5] = route("MeshTCPRoute", [{"default": REFS}])
+    served = config(found)
+    (chain,) = served[LISTENER]["edge:TLS:443"]["filterChains"]
+    (certificate,) = chain["transportSocket"]["typedConfig"]["commonTlsContext"][
+        "tlsCertificateSdsSecretConfigs"
+    ]
+    assert certificate["name"] in served[SECRET]
+
+
+def test_connections_are_limited_by_listener() -> None:
+    listener = {"port": 80, "protocol": "HTTP", "resources": {"connectionLimit": 7}}
+    found = config(documents(listener, routes=[route("MeshHTTPRoute", HTTP_RULES)]))
+    layer = found[RUNTIME]["gateway.listeners"]["layer"]
+    assert layer == {"envoy.resource_limits.listener.edge:HTTP:80.connection_limit": 7.0}
+
+
+def of_gateway(kind: str, default: dict[str, Any]) -> dict[str, Any]:
+    to = [{"targetRef": {"kind": "Mesh"}, "default": default}]
+    spec = {"targetRef": {"kind": "MeshGateway", "name": "edge"}, "to": to}
+    return {"type": kind, "mesh": "default", "name": "p", "spec": spec}
+
+
+def manager(found: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = found[LISTENER]["edge:HTTP:80"]["filterChains"][0]["filters"][-1]["typedConfig"]
+    return result
+
+
+def policed(policy: dict[str, Any]) -> dict[str, Any]:
+    routes = [route("MeshHTTPRoute", HTTP_RULES), policy]
+    return config(documents({"port": 80, "protocol": "HTTP"}, routes=routes))
+
+
+def test_requests_and_connections_of_a_gateway_are_limited() -> None:
+    http = {"requestRate": {"num": 5, "interval": "1s"}}
+    tcp = {"connectionRate": {"num": 9, "interval": "1s"}}
+    found = policed(of_gateway("MeshRateLimit", {"local": {"http": http, "tcp": tcp}}))
+    (routes,) = found[ROUTE].values()
+    limits = [each.get("typedPerFilterConfig") for each in routes["virtualHosts"][0]["routes"]]
+    limited = [
+        each["envoy.filters.http.local_ratelimit"]["tokenBucket"]["maxTokens"] for each in limits if each
+    ]
+    assert limited == [5]
+    filters = found[LISTENER]["edge:HTTP:80"]["filterChains"][0]["filters"]
+    assert filters[0]["typedConfig"]["tokenBucket"]["maxTokens"] == 9
+
+
+def test_faults_are_injected_at_a_gateway() -> None:
+    fault = {"abort": {"httpStatus": 503, "percentage": 50}}
+    found = policed(of_gateway("MeshFaultInjection", {"http": [fault]}))
+    (injected,) = [f for f in manager(found)["httpFilters"] if f["name"] == "envoy.filters.http.fault"]
+    assert injected["typedConfig"]["abort"]["httpStatus"] == 503
+    assert "headers" not in injected["typedConfig"]
+
+
+def test_a_gateway_logs_what_it_sends_into_the_mesh() -> None:
+    text = {"type": "Plain", "plain": "%KUMA_SOURCE_SERVICE% to %KUMA_DESTINATION_SERVICE%"}
+    backend = {"type": "File", "file": {"path": "/dev/stdout", "format": text}}
+    (log,) = manager(policed(of_gateway("MeshAccessLog", {"backends": [backend]})))["accessLog"]
+    assert log["typedConfig"]["logFormat"]["textFormatSource"]["inlineString"] == "edge to *\n"
+
+
+def test_a_gateway_mirrors_requests() -> None:
+    mirror = {"backendRef": REFS["backendRefs"][0], "percentage": 10}
+    filters = [{"type": "RequestMirror", "requestMirror": mirror}]
+    rules = [{"matches": HTTP_RULES[0]["matches"], "default": {**REFS, "filters": filters}}]
+    found = config(documents({"port": 80, "protocol": "HTTP"}, routes=[route("MeshHTTPRoute", rules)]))
+    (routes,) = found[ROUTE].values()
+    (copy,) = routes["virtualHosts"][0]["routes"][0]["route"]["requestMirrorPolicies"]
+    assert copy["cluster"] == cluster_name()
+
+
 def test_a_gateway_that_no_meshgateway_selects_has_no_listeners() -> None:
     found = documents({"port": 80, "protocol": "HTTP"}, routes=[])
     found[2]["selectors"] = [{"match": {"kuma.io/service": "other"}}]

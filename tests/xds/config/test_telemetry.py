@@ -33,13 +33,58 @@ def document(sidecar: Sidecar, path: str) -> tuple[dict[str, Any], str, list[dic
     return json.loads(body), body, routes
 
 
-def test_prometheus_scrapes_envoy() -> None:
+PROMETHEUS_NAME = "_kuma:metrics:prometheus:main"
+
+
+def scraped(sidecar: Sidecar) -> dict[str, Any]:
+    """The address behind the cluster that scrapes are sent to."""
+    (endpoints,) = sidecar.config[CLUSTER][PROMETHEUS_NAME]["loadAssignment"]["endpoints"]
+    address: dict[str, Any] = endpoints["lbEndpoints"][0]["endpoint"]["address"]
+    return address
+
+
+def test_prometheus_scrapes_what_the_runner_merged() -> None:
     sidecar = measured(PROMETHEUS)
-    name = "_kuma:metrics:prometheus:main"
-    assert sidecar.listener(name)["address"]["socketAddress"] == {"address": "192.168.0.1", "portValue": 5670}
-    (route,) = sidecar.routes(name)
+    listener = sidecar.listener(PROMETHEUS_NAME)
+    assert listener["address"]["socketAddress"] == {"address": "192.168.0.1", "portValue": 5670}
+    (route,) = sidecar.routes(PROMETHEUS_NAME)
     assert route["match"] == {"path": "/metrics"}
-    assert route["route"] == {"cluster": "kuma:envoy:admin", "prefixRewrite": "/stats/prometheus"}
+    assert route["route"] == {"cluster": PROMETHEUS_NAME, "prefixRewrite": "/meshmetric"}
+    assert scraped(sidecar) == {"pipe": {"path": "/run/web/kuma-mh-web-default.sock"}}
+    assert scraped(measured(PROMETHEUS, metricsSocketPath="/mh")) == {"pipe": {"path": "/mh"}}
+
+
+def test_prometheus_scrapes_envoy_where_the_runner_merges_nothing() -> None:
+    sidecar = measured(PROMETHEUS, features=["feature-envoy-metrics"])
+    (route,) = sidecar.routes(PROMETHEUS_NAME)
+    assert route["route"]["prefixRewrite"] == "/stats/prometheus"
+    assert scraped(sidecar) == {"socketAddress": {"address": "127.0.0.1", "portValue": 9901}}
+    socket = {"dataplane.admin.socket": "/run/web/admin.sock", "features": ["feature-envoy-metrics"]}
+    assert scraped(measured(PROMETHEUS, **socket)) == {"pipe": {"path": "/run/web/admin.sock"}}
+
+
+def test_metrics_may_be_served_with_a_certificate() -> None:
+    def transport(mode: str, **metadata: Any) -> Any:
+        prometheus = {**PROMETHEUS["prometheus"], "tls": {"mode": mode}}  # type: ignore[dict-item]
+        sidecar = measured({"type": "Prometheus", "prometheus": prometheus}, **metadata)
+        return sidecar.listener(PROMETHEUS_NAME)["filterChains"][0].get("transportSocket")
+
+    files = {"metricsCertPath": "/cert.pem", "metricsKeyPath": "/key.pem"}
+    provided = transport("ProvidedTLS", **files)["typedConfig"]["commonTlsContext"]["tlsCertificates"]
+    assert provided == [
+        {"certificateChain": {"filename": "/cert.pem"}, "privateKey": {"filename": "/key.pem"}}
+    ]
+    assert transport("ProvidedTLS") is None
+    assert transport("Disabled", **files) is None
+    members = transport("ActiveMTLSBackend")["typedConfig"]
+    assert members["requireClientCertificate"] is True
+
+
+def test_the_runner_is_told_that_somebody_scrapes() -> None:
+    found, _, _ = document(measured(PROMETHEUS, OTEL), "/meshmetric")
+    backends = found["observability"]["metrics"]["backends"]
+    assert backends[0] == {"type": "Prometheus"}
+    assert backends[1]["name"] == "otel.test-4317"
 
 
 def test_collectors_are_reached_through_a_socket() -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xds.config.confs import KindConfs
 from xds.config.draft import Draft
 from xds.config.policies import (
     accesslog,
@@ -54,6 +55,12 @@ LISTENER_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshAccessLog", "MeshT
 ROUTE_KINDS = frozenset({"MeshLoadBalancingStrategy", "MeshAccessLog", "MeshTimeout", "MeshRetry"})
 """Kinds that may have a conf for one MeshHTTPRoute."""
 
+GATEWAY_KINDS = frozenset({"MeshAccessLog", "MeshFaultInjection", "MeshRateLimit"})
+"""Kinds of `to` that configure listeners of gateways."""
+
+GATEWAY_ROUTE_KINDS = frozenset({"MeshRateLimit"})
+"""Kinds of `to` that configure routes of gateways only."""
+
 PASSTHROUGH_KINDS = frozenset({"MeshAccessLog"})
 """Kinds whose conf for the whole mesh is for traffic that leaves it, too."""
 
@@ -88,7 +95,14 @@ def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
     """Apply what policies say of a port of a gateway to its listener."""
     accesslog.edit_gateway_listener(draft, listener)
     trace.edit_gateway_listener(draft, listener)
+    faultinjection.edit_gateway_listener(draft, listener)
+    ratelimit.edit_gateway_listener(draft, listener)
     timeout.edit_gateway_listener(draft, listener)
+
+
+def edit_gateway_route(draft: Draft, confs: KindConfs) -> None:
+    """Apply what only gateways do to one of their routes."""
+    ratelimit.edit_gateway_route(draft, confs)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from xds.config import hcm
 from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Fields, named
-from xds.config.policies.collectors import any_value, otel_cluster_name
+from xds.config.policies.collectors import any_value
 
 if TYPE_CHECKING:
     from xds.config.gateway import GatewayListener
@@ -65,25 +63,23 @@ Values = Mapping[str, str]
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Log what comes in."""
-    if inbound.source is None:
-        return
-    values = {
-        "%KUMA_SOURCE_SERVICE%": UNKNOWN,
-        "%KUMA_SOURCE_ADDRESS%": "%DOWNSTREAM_REMOTE_ADDRESS%",
-        "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "%KUMA_DESTINATION_SERVICE%": inbound.facts.service,
-        "%KUMA_MESH%": inbound.mesh,
-        "%KUMA_ZONE%": inbound.source.zone,
-        "%KUMA_TRAFFIC_DIRECTION%": "INBOUND",
-    }
-    _add(draft, _backends(inbound.confs), values, inbound.source)
+    if inbound.source is not None:
+        values = _inbound_values(inbound.source, inbound.facts.service)
+        _add(draft, _backends(inbound.confs), values, inbound.source)
 
 
 def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
-    """Log what comes in from outside the mesh."""
-    if listener.source is not None:
-        values = _outbound_values(listener.source, ANY_DESTINATION)
-        _add(draft, _backends(listener.confs), values, listener.source)
+    """Log what goes through a gateway, as outbound traffic and as inbound traffic."""
+    source = listener.source
+    if source is not None:
+        _add(draft, _backends(listener.to_confs), _outbound_values(source, ANY_DESTINATION), source)
+        _add(draft, _backends(listener.confs), _inbound_values(source, source.service), source)
+
+
+def edit_direct(draft: Draft, name: str, confs: KindConfs, source: Source | None) -> None:
+    """Log what goes to a single proxy by its address."""
+    if source is not None:
+        _add(draft, _backends(confs), _outbound_values(source, name), source)
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
@@ -117,6 +113,18 @@ def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:
     if passthrough.source is not None and passthrough.direction == "outbound":
         values = _outbound_values(passthrough.source, EXTERNAL)
         _add(draft, _backends(passthrough.confs), values, passthrough.source)
+
+
+def _inbound_values(source: Source, service: str) -> Values:
+    return {
+        "%KUMA_SOURCE_SERVICE%": UNKNOWN,
+        "%KUMA_SOURCE_ADDRESS%": "%DOWNSTREAM_REMOTE_ADDRESS%",
+        "%KUMA_SOURCE_ADDRESS_WITHOUT_PORT%": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "%KUMA_DESTINATION_SERVICE%": service,
+        "%KUMA_MESH%": source.mesh,
+        "%KUMA_ZONE%": source.zone,
+        "%KUMA_TRAFFIC_DIRECTION%": "INBOUND",
+    }
 
 
 def _outbound_values(source: Source, destination: str) -> Values:
@@ -170,11 +178,11 @@ def logger(backend: Any, default_format: str, values: Values, source: Source) ->
             return file_logger(backend.file.path, log_format(backend.file.format, default_format, values))
         case "Tcp":
             found = backend.tcp
-            text = f"{found.address};{plain_text(found.format, default_format, values)}\n"
-            draft = {"text_format_source": {"inline_string": text}}
-            return file_logger(source.log_socket, draft)
+            return file_logger(
+                source.log_socket, wrapped_format(found.address, found.format, default_format, values)
+            )
         case _:
-            return _otel_logger(backend.open_telemetry, default_format, values)
+            return _otel_logger(backend.open_telemetry, default_format, values, source)
 
 
 def file_logger(path: str, fields: Draft) -> Draft:
@@ -185,24 +193,32 @@ def file_logger(path: str, fields: Draft) -> Draft:
 def log_format(found: Any, default_format: str, values: Values) -> Draft:
     """A SubstitutionFormatString."""
     if found is not None and found.type == "Json":
-        fields = {item.key: filled(item.value, values) for item in found.json or ()}
-        draft: Draft = {"json_format": Fields(fields)}
+        draft: Draft = {"json_format": Fields(_json(found, values))}
     else:
         text = plain_text(found, default_format, values)
-        draft = {"text_format_source": {"inline_string": text + "\n"}}
-    if found is not None and found.omit_empty_values:
-        draft["omit_empty_values"] = True
-    return draft
+        draft = {"text_format_source": {"inline_string": text}}
+    return draft | _omission(found)
+
+
+def wrapped_format(address: str, found: Any, default_format: str, values: Values) -> Draft:
+    """A SubstitutionFormatString that tells the runner, too, to which collector a message goes."""
+    is_json = found is not None and found.type == "Json"
+    message = _json(found, values) if is_json else plain_text(found, default_format, values)
+    return {"json_format": Fields({"address": address, "message": message})} | _omission(found)
+
+
+def _omission(found: Any) -> Draft:
+    return {"omit_empty_values": True} if found is not None and found.omit_empty_values else {}
+
+
+def _json(found: Any, values: Values) -> dict[str, str]:
+    return {item.key: filled(item.value, values) for item in found.json or ()}
 
 
 def plain_text(found: Any, default_format: str, values: Values) -> str:
-    """A format as one line, also one that is given as JSON."""
-    if found is not None and found.type == "Json":
-        return msgspec.json.encode(
-            {item.key: filled(item.value, values) for item in found.json or ()}
-        ).decode()
+    """A format as one line."""
     text = default_format if found is None or not found.plain else found.plain
-    return filled(text, values)
+    return filled(text, values) + "\n"
 
 
 def filled(text: str, values: Values) -> str:
@@ -213,8 +229,8 @@ def filled(text: str, values: Values) -> str:
     return text
 
 
-def _otel_logger(found: Any, default_format: str, values: Values) -> Draft:
-    cluster = {"envoy_grpc": {"cluster_name": otel_cluster_name("accesslog", found.endpoint)}}
+def _otel_logger(found: Any, default_format: str, values: Values, source: Source) -> Draft:
+    cluster = {"envoy_grpc": {"cluster_name": source.log_cluster(found.endpoint)}}
     attributes = [
         {"key": attribute.key, "value": {"string_value": filled(attribute.value, values)}}
         for attribute in found.attributes or ()
@@ -226,7 +242,6 @@ def _otel_logger(found: Any, default_format: str, values: Values) -> Draft:
     fields: Draft = {
         "common_config": {"log_name": KIND, "grpc_service": cluster, "transport_api_version": "V3"},
         "body": body,
+        "attributes": {"values": attributes},
     }
-    if attributes:
-        fields["attributes"] = {"values": attributes}
     return named("envoy.access_loggers.open_telemetry", OTEL, fields)

@@ -33,11 +33,6 @@ def otel_collector(endpoint: str) -> Collector:
     return Collector(parts.hostname or "", parts.port or OTEL_PORT, parts.path)
 
 
-def otel_cluster_name(policy: str, endpoint: str) -> str:
-    """The cluster of an OpenTelemetry collector that a kind of policy names."""
-    return f"mesh{policy}:opentelemetry:{otel_collector(endpoint).name}"
-
-
 def http_collector(url: str, default_port: int) -> Collector:
     """The collector at a URL."""
     parts = urlsplit(url)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from xds.config import hcm
+from xds.config.confs import raw_conf
 from xds.config.draft import Draft, duration, named
 from xds.config.facts import Pairs
 from xds.config.percent import fraction
 from xds.config.policies.permission import predicate
 
 if TYPE_CHECKING:
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Outbound
 
@@ -46,6 +48,14 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
             for fault in rule["conf"].get("http") or ():
                 fields = _fault(fault) | _by_tags(rule["tags"])
                 hcm.insert_http_filter(manager, named(FAULT_FILTER, FAULT, fields))
+
+
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Put the faults of what a gateway sends into the mesh into its HTTP connection managers."""
+    conf = raw_conf(KIND, listener.to_confs)
+    for manager in hcm.managers(draft):
+        for fault in (conf or {}).get("http") or ():
+            hcm.insert_http_filter(manager, named(FAULT_FILTER, FAULT, _fault(fault)))
 
 
 def _fault(fault: Json) -> Draft:
@@ -90,14 +100,22 @@ def _by_identity(rule: Json, fault: Draft) -> Draft:
 
 
 def _by_tags(tags: Sequence[Json]) -> Draft:
-    if not tags:
-        return {}
-    headers = []
-    for tag in tags:
-        pattern = f".*&{re.escape(tag['key'])}=[^&]*{re.escape(tag['value'])}[,&].*"
-        match: Draft = {"name": TAGS_HEADER, "string_match": {"safe_regex": {"regex": pattern}}}
-        headers.append(match | {"invert_match": True} if tag.get("not") else match)
-    return {"headers": headers}
+    """Only requests of clients with these tags: one condition for those to have, one for each not to have."""
+    wanted = {tag["key"]: tag["value"] for tag in tags if not tag.get("not")}
+    headers = [_tagged(wanted)] if wanted else []
+    unwanted = (tag for tag in tags if tag.get("not"))
+    headers += [_tagged({tag["key"]: tag["value"]}) | {"invert_match": True} for tag in unwanted]
+    return {"headers": headers} if headers else {}
+
+
+def _tagged(tags: Mapping[str, str]) -> Draft:
+    patterns = (f"&{key}={_value_pattern(tags[key])}.*" for key in sorted(tags))
+    return {"name": TAGS_HEADER, "string_match": {"safe_regex": {"regex": ".*" + "".join(patterns)}}}
+
+
+def _value_pattern(value: str) -> str:
+    """Any of the values of a tag; of the characters that a tag may have, only the dot is special."""
+    return "" if value == "*" else f"[^&]*{value}[,&]".replace(".", r"\.")
 
 
 def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:

@@ -5,47 +5,63 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xds.config import hcm
-from xds.config.confs import conf_of
+from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Typed, duration, named, wrapped
 from xds.config.routes import header_option
 
 if TYPE_CHECKING:
+    from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
 
 KIND = "MeshRateLimit"
 HTTP_LIMIT = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 HTTP_FILTER = "envoy.filters.http.local_ratelimit"
 NETWORK_LIMIT = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"
-NETWORK_FILTER = "envoy.filters.network.local_ratelimit"
-TOO_MANY_REQUESTS = 429
+NETWORK_FILTER = NETWORK_LIMIT
 _ALL = {"numerator": 100}
 
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
-    """Limit requests where there are requests, connections otherwise."""
+    """Limit the requests, the connections or both of an inbound."""
     conf = conf_of(KIND, inbound.confs)
     if conf is None or conf.local is None:
         return
-    http, tcp = conf.local.http, conf.local.tcp
-    if http is not None and not http.disabled and http.request_rate is not None:
+    if _limits_requests(conf):
         for manager in hcm.managers(draft):
-            limit_requests(manager, http)
-    if tcp is not None and not tcp.disabled and tcp.connection_rate is not None:
-        fields = {"stat_prefix": "tcp_rate_limit", "token_bucket": _bucket(tcp.connection_rate)}
-        for chain in draft["filter_chains"]:
-            if any(found["name"] == hcm.TCP_PROXY_FILTER for found in chain["filters"]):
-                chain["filters"].insert(0, named(NETWORK_FILTER, NETWORK_LIMIT, fields))
+            hcm.insert_http_filter(manager, named(HTTP_FILTER, HTTP_LIMIT, {"stat_prefix": "rate_limit"}))
+            for route in hcm.routes_of(manager):
+                _limit_route(route, conf.local.http)
+    _limit_connections(draft, conf.local.tcp)
 
 
-def limit_requests(manager: Draft, http: Any) -> None:
-    """Limit the requests of every route of an HTTP connection manager."""
-    limit = named(HTTP_FILTER, HTTP_LIMIT, {"stat_prefix": "rate_limit"})
-    hcm.insert_http_filter(manager, limit)
-    for route in hcm.routes_of(manager):
-        route.setdefault("typed_per_filter_config", {})[HTTP_FILTER] = _route_limit(http)
+def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
+    """Limit the connections of a port of a gateway; its requests are limited by route."""
+    conf = conf_of(KIND, listener.to_confs)
+    if conf is not None and conf.local is not None:
+        _limit_connections(draft, conf.local.tcp)
 
 
-def _route_limit(http: Any) -> Draft:
+def edit_gateway_route(draft: Draft, confs: KindConfs) -> None:
+    """Limit the requests of a route of a gateway; the filter is there."""
+    conf = conf_of(KIND, confs)
+    if conf is not None and conf.local is not None and _limits_requests(conf):
+        _limit_route(draft, conf.local.http)
+
+
+def _limits_requests(conf: Any) -> bool:
+    http = conf.local.http
+    return http is not None and not http.disabled and http.request_rate is not None
+
+
+def _limit_connections(draft: Draft, tcp: Any) -> None:
+    if tcp is None or tcp.disabled or tcp.connection_rate is None:
+        return
+    fields = {"stat_prefix": "tcp_rate_limit", "token_bucket": _bucket(tcp.connection_rate)}
+    for chain in draft["filter_chains"]:
+        chain["filters"].insert(0, named(NETWORK_FILTER, NETWORK_LIMIT, fields))
+
+
+def _limit_route(route: Draft, http: Any) -> None:
     fields: Draft = {
         "stat_prefix": "rate_limit",
         "token_bucket": _bucket(http.request_rate),
@@ -53,14 +69,18 @@ def _route_limit(http: Any) -> Draft:
         "filter_enforced": {"default_value": _ALL, "runtime_key": "local_rate_limit_enforced"},
     }
     answer = http.on_rate_limit
-    if answer is not None:
-        fields["status"] = {"code": answer.status or TOO_MANY_REQUESTS}
-        if answer.headers is not None:
-            fields["response_headers_to_add"] = [
-                *(header_option(h.name, h.value, append=False) for h in answer.headers.set or ()),
-                *(header_option(h.name, h.value, append=True) for h in answer.headers.add or ()),
-            ]
-    return Typed(HTTP_LIMIT, fields)
+    if answer is not None and answer.status:
+        fields["status"] = {"code": answer.status}
+    if answer is not None and answer.headers is not None:
+        fields["response_headers_to_add"] = [
+            *(header_option(h.name, h.value, append=True) for h in answer.headers.add or ()),
+            *(
+                header_option(h.name, value, append=False)
+                for h in answer.headers.set or ()
+                for value in h.value.split(",")
+            ),
+        ]
+    route.setdefault("typed_per_filter_config", {})[HTTP_FILTER] = Typed(HTTP_LIMIT, fields)
 
 
 def _bucket(rate: Any) -> Draft:

@@ -13,7 +13,6 @@ from xds.config.policies.collectors import (
     ZIPKIN_PORT,
     Collector,
     http_collector,
-    otel_cluster_name,
     otel_collector,
 )
 
@@ -116,5 +115,4 @@ def collector_of(backend: Any) -> tuple[str, Collector]:
         return "meshtrace:zipkin", http_collector(backend.zipkin.url, ZIPKIN_PORT)
     if backend.type == "Datadog":
         return "meshtrace:datadog", http_collector(backend.datadog.url, DATADOG_PORT)
-    endpoint = backend.open_telemetry.endpoint
-    return otel_cluster_name("trace", endpoint), otel_collector(endpoint)
+    return "meshtrace:opentelemetry", otel_collector(backend.open_telemetry.endpoint)

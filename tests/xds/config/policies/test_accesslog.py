@@ -95,17 +95,56 @@ def test_tcp_collectors_are_reached_through_the_runner() -> None:
     conf = backends({"type": "Tcp", "tcp": {"address": "1.2.3.4:99", **plain("hi")}})
     (log,) = logs(Sidecar(rules(KIND, conf), workdir="/run/web"), HTTP_IN)
     assert log["typedConfig"]["path"] == "/run/web/kuma-al-web-default.sock"
-    assert text(log) == "1.2.3.4:99;hi\n"
+    found = log["typedConfig"]["logFormat"]
+    assert found == {"jsonFormat": {"address": "1.2.3.4:99", "message": "hi\n"}}
+
+
+def test_json_for_a_tcp_collector_stays_json() -> None:
+    fields = {"type": "Json", "json": [{"key": "m", "value": "%KUMA_MESH%"}], "omitEmptyValues": True}
+    conf = backends({"type": "Tcp", "tcp": {"address": "1.2.3.4:99", "format": fields}})
+    (log,) = logs(Sidecar(rules(KIND, conf)), HTTP_IN)
+    wrapped = {"address": "1.2.3.4:99", "message": {"m": "default"}}
+    assert log["typedConfig"]["logFormat"] == {"jsonFormat": wrapped, "omitEmptyValues": True}
 
 
 def test_opentelemetry_needs_a_cluster() -> None:
     sidecar = Sidecar(to(KIND, backends(OTEL)))
-    name = "meshaccesslog:opentelemetry:otel.example.com-4317"
+    name = "meshaccesslog:opentelemetry:0"
     assert sidecar.config[CLUSTER][name]["type"] == "STRICT_DNS"
     config = logs(sidecar, TCP_OUT)[0]["typedConfig"]
     assert config["commonConfig"]["grpcService"]["envoyGrpc"]["clusterName"] == name
     assert config["attributes"]["values"] == [{"key": "m", "value": {"stringValue": "default"}}]
     assert config["body"]["kvlistValue"]["values"][0]["value"] == {"stringValue": "db"}
+
+
+def test_collectors_are_numbered() -> None:
+    other = {"type": "OpenTelemetry", "openTelemetry": {"endpoint": "second.test"}}
+    sidecar = Sidecar(rules(KIND, backends(OTEL), name="in"), to(KIND, backends(other)))
+    clusters = sidecar.config[CLUSTER]
+    for listener, number, host in ((HTTP_IN, 0, "otel.example.com"), (HTTP_OUT, 1, "second.test")):
+        config = logs(sidecar, listener)[0]["typedConfig"]["commonConfig"]
+        name = config["grpcService"]["envoyGrpc"]["clusterName"]
+        (endpoint,) = clusters[name]["loadAssignment"]["endpoints"][0]["lbEndpoints"]
+        assert endpoint["endpoint"]["address"]["socketAddress"]["address"] == host
+        assert name == f"meshaccesslog:opentelemetry:{number}"
+
+
+def test_a_collector_may_be_a_resource() -> None:
+    ref = {"kind": "MeshOpenTelemetryBackend", "labels": {"team": "a"}}
+    logged = to(KIND, backends({"type": "OpenTelemetry", "openTelemetry": {"backendRef": ref}}))
+    backend = {
+        "type": "MeshOpenTelemetryBackend",
+        "mesh": "default",
+        "name": "collector",
+        "labels": {"team": "a"},
+        "spec": {"endpoint": {"address": "otel.test", "port": 99}},
+    }
+    assert logs(Sidecar(logged), TCP_OUT) == []
+    sidecar = Sidecar(logged, backend)
+    assert len(logs(sidecar, TCP_OUT)) == 1
+    (endpoints,) = sidecar.config[CLUSTER]["meshaccesslog:opentelemetry:0"]["loadAssignment"]["endpoints"]
+    address = endpoints["lbEndpoints"][0]["endpoint"]["address"]["socketAddress"]
+    assert address == {"address": "otel.test", "portValue": 99}
 
 
 def test_a_route_with_its_own_log_leaves_the_common_one() -> None:

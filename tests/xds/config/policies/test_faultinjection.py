@@ -53,6 +53,14 @@ def test_by_tags_clients_tell_theirs() -> None:
     assert sidecar.manager(HTTP_IN)["routeConfig"]["requestHeadersToRemove"] == ["x-kuma-tags"]
 
 
+def test_several_tags_are_one_condition() -> None:
+    target = {"kind": "MeshSubset", "tags": {"team": "b", "kuma.io/zone": "east.1"}}
+    sidecar = Sidecar(policy("MeshFaultInjection", "p", from_=[{"targetRef": target, "default": FAULTS}]))
+    (header,) = sidecar.http_filter(HTTP_IN, "fault")["typedConfig"]["headers"]
+    pattern = r".*&kuma.io/zone=[^&]*east\.1[,&].*&team=[^&]*b[,&].*"
+    assert header["stringMatch"]["safeRegex"]["regex"] == pattern
+
+
 def test_without_faults_nothing_is_told() -> None:
     assert "requestHeadersToAdd" not in Sidecar().manager(HTTP_OUT)["routeConfig"]
 

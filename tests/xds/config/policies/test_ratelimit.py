@@ -1,4 +1,4 @@
-"""MeshRateLimit: requests where there are requests, connections otherwise."""
+"""MeshRateLimit: requests where there are requests, connections everywhere."""
 
 from __future__ import annotations
 
@@ -25,22 +25,30 @@ def test_requests() -> None:
     found = sidecar.routes(HTTP_IN)[0]["typedPerFilterConfig"][FILTER]
     assert found["tokenBucket"] == {"maxTokens": 5, "tokensPerFill": 5, "fillInterval": "10s"}
     assert found["status"] == {"code": "Locked"}
-    assert [h.get("appendAction") for h in found["responseHeadersToAdd"]] == [
-        "OVERWRITE_IF_EXISTS_OR_ADD",
-        None,
+    assert [(h["header"]["value"], h.get("appendAction")) for h in found["responseHeadersToAdd"]] == [
+        ("2", None),
+        ("1", "OVERWRITE_IF_EXISTS_OR_ADD"),
     ]
 
 
 def test_connections() -> None:
     sidecar = Sidecar(rules("MeshRateLimit", CONF))
-    assert sidecar.filters(TCP_IN) == ["rbac", "local_ratelimit", "tcp_proxy"]
-    assert sidecar.filters(HTTP_IN).count("local_ratelimit") == 1
+    assert sidecar.filters(TCP_IN) == ["rbac", "LocalRateLimit", "tcp_proxy"]
+    network = [found["name"] for found in sidecar.listener(HTTP_IN)["filterChains"][0]["filters"]]
+    assert network.count("envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit") == 1
+
+
+def test_envoy_chooses_the_status_unless_the_policy_does() -> None:
+    conf = {"local": {"http": {"requestRate": HTTP["requestRate"]}}}
+    found = Sidecar(rules("MeshRateLimit", conf)).routes(HTTP_IN)[0]["typedPerFilterConfig"][FILTER]
+    assert not {"status", "responseHeadersToAdd"} & found.keys()
 
 
 @pytest.mark.parametrize("conf", [{"http": HTTP | {"disabled": True}}, {"tcp": {"disabled": True}}, {}])
 def test_disabled(conf: dict[str, object]) -> None:
     sidecar = Sidecar(rules("MeshRateLimit", {"local": conf}))
-    assert "local_ratelimit" not in sidecar.filters(HTTP_IN) + sidecar.filters(TCP_IN)
+    found = sidecar.filters(HTTP_IN) + sidecar.filters(TCP_IN)
+    assert not {"local_ratelimit", "LocalRateLimit"} & set(found)
 
 
 @pytest.mark.envoy

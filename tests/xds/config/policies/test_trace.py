@@ -55,7 +55,7 @@ def test_datadog_can_split_services_by_direction() -> None:
 
 def test_opentelemetry() -> None:
     sidecar = traced(OTEL)
-    name = "meshtrace:opentelemetry:otel.test-4317"
+    name = "meshtrace:opentelemetry"
     assert provider(sidecar, HTTP_OUT)["grpcService"]["envoyGrpc"]["clusterName"] == name
     assert "http2ProtocolOptions" in str(sidecar.cluster(name))
 
