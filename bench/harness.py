@@ -100,9 +100,10 @@ def digits(value: float) -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of CPU that a process has used, its threads and the system's share included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds that the threads of a process have been on a CPU, to the nanosecond: the ticks of
+    /proc/PID/stat miss work that is shorter than one."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -99,7 +99,7 @@ class Replica:
         self.transport: Transport | None = None
         if opened.tls is not None:
             self.transport = Transport(opened.tls, opened.listen, self)
-            self._outbound = Outbound(self.transport)
+            self._outbound = Outbound(self.transport, self.raft.heartbeat_s / 2, self._loop.time)
         now = self._loop.time()
         self._forwarder = Forwarder(4 * self.raft.election_timeout_max_s, now)
         self._waits = AppliedWaits()
