@@ -1,9 +1,10 @@
 """From what a client wants to what the log is asked: a pure function of a view.
 
 `plan` takes a view and operations and gives guards, writes and what would be there after.
-Each operation is checked against the state that the ones before it left, so one
-transaction may create a mesh and everything in it. What the checks relied on becomes a
-guard: whoever changes it in between makes the transaction fail, and it is planned anew.
+Each operation is checked against the state that the ones before it left, meshes first, so one
+transaction may create a mesh and everything in it, in whatever order that is written down. What
+the checks relied on becomes a guard: whoever changes it in between makes the transaction fail,
+and it is planned anew.
 
 The order of checks, and so which of several faults is reported, is Kuma's: the mesh
 exists, the document decodes, it says what the URL says, its labels, its meaning.
@@ -19,7 +20,7 @@ from cp.config_schema import Config
 from cp.problems import Problem, bad_request, not_found, not_valid
 from cp.roles import ROLE_KINDS, Edit
 from mesh import labels as mesh_labels
-from mesh.codec import decode, encode_value
+from mesh.codec import DEFAULT_MESH, decode, encode_value
 from mesh.defaults import default_policies
 from mesh.errors import BadRequest, FieldError, Invalid
 from mesh.labels import Mode
@@ -157,12 +158,65 @@ def plan(
     """
     made = Plan(view)
     planner = _Planner(view, made, config, allowed, expectations_as_guards)
-    for operation in operations:
-        if isinstance(operation, PutOp):
-            planner.put(operation)
-        else:
-            planner.delete(operation)
+    results: dict[int, Result] = {}
+    for position in _order(operations):
+        operation = operations[position]
+        try:
+            if isinstance(operation, PutOp):
+                planner.put(operation)
+            else:
+                planner.delete(operation)
+        except Problem as problem:
+            raise _located(problem, position, operation) if len(operations) > 1 else problem from None
+        results[position] = made.results[-1]
+    made.results = [results[position] for position in range(len(operations))]
     return made
+
+
+# What others depend on comes first, and goes last.
+_PUT_FIRST = {"Mesh": 0, "AccessRole": 1}
+_PUT, _DELETE, _DELETE_LAST = 2, 3, 4
+
+
+def _order(operations: Sequence[Operation]) -> list[int]:
+    """Positions in the order of planning. What is written twice is written in the order given."""
+    named = [_name_of(operation) for operation in operations]
+    positions = list(range(len(operations)))
+    if len(set(named)) < len(named):
+        return positions
+    return sorted(positions, key=lambda n: _rank(operations[n], named[n][0]))
+
+
+def _rank(operation: Operation, kind: str) -> int:
+    if isinstance(operation, PutOp):
+        return _PUT_FIRST.get(kind, _PUT)
+    return _DELETE_LAST if kind == "Mesh" else _DELETE
+
+
+def _name_of(operation: Operation) -> tuple[str, str, str]:
+    """(kind, mesh, name) as they are written, before anything is known to be right."""
+    if isinstance(operation, DeleteOp):
+        return operation.key
+    document = operation.document
+    metadata = document.get("metadata")
+    head = metadata if isinstance(metadata, Mapping) else document
+    kind = operation.kind or document.get("type") or document.get("kind")
+    mesh = operation.mesh or document.get("mesh") or ("" if kind == "Mesh" else DEFAULT_MESH)
+    return str(kind), str(mesh), str(operation.name or head.get("name"))
+
+
+def _located(problem: Problem, position: int, operation: Operation) -> Problem:
+    """The refusal of one of many operations, which says beside Kuma's words which one it is."""
+    kind, mesh, name = _name_of(operation)
+    where = {"position": position, "type": kind, "mesh": mesh, "name": name}
+    return Problem(
+        problem.status,
+        problem.title,
+        problem.detail,
+        problem.invalid,
+        headers=problem.headers,
+        extra=problem.extra | {"operation": where},
+    )
 
 
 class _Where(TypedDict):

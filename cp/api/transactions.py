@@ -1,8 +1,9 @@
 """`POST /transactions`: many documents and deletions, all or none, in one event of the log.
 
 The body is `{"operations": [{"op": "put", "resource": {…}}, {"op": "delete", "type": …,
-"mesh": …, "name": …}]}`, or simply the documents of a YAML file, which are put. Each
-operation sees what the ones before it did: a mesh and everything in it is one transaction.
+"mesh": …, "name": …}]}`, or simply the documents of a YAML file, which are put. The order
+does not matter (but for a resource that is named twice): a mesh and everything in it is one
+transaction, whichever comes first. A refusal names the `operation` that it is about.
 An operation may carry `"ifVersion": N` (0: must not exist). `?dryRun=true` writes nothing, and
 tells what would change.
 """

@@ -28,6 +28,8 @@ def _text(status: int, body: Any) -> str:
     text = str(body["title"])
     if body.get("detail"):
         text += f" ({body['detail']})"
+    if isinstance(where := body.get("operation"), dict):
+        text += f': resource[{where.get("position")}], {where.get("type")} "{where.get("name")}"'
     for parameter in body.get("invalid_parameters") or []:
         text += f"\n* {parameter.get('field', '')}: {parameter.get('reason', '')}"
     return text

@@ -113,3 +113,27 @@ async def test_without_proxies_and_on_global(api: Api, make_api: ApiFactory) -> 
         [],
         "the configuration of proxies is made in their zones",
     )
+
+
+async def test_the_order_of_documents_does_not_matter(api: Api) -> None:
+    documents = [TIMEOUT | {"mesh": "new"}, {"type": "Mesh", "name": "new"}]
+    told = (await api.call("POST", "/transactions", documents)).json
+    assert [each["type"] for each in told["results"]] == ["MeshTimeout", "Mesh"]
+    body = {
+        "operations": [
+            {"op": "delete", "type": "Mesh", "name": "new"},
+            {"op": "delete", "type": "MeshTimeout", "mesh": "new", "name": "t1"},
+        ]
+    }
+    told = (await api.call("POST", "/transactions", body)).json
+    assert [each["outcome"] for each in told["results"]] == ["deleted", "deleted"]
+
+
+async def test_a_refusal_names_the_document_among_many(api: Api) -> None:
+    await api.mesh()
+    bad = TIMEOUT | {"name": "bad", "spec": {"targetRef": {"kind": "Nothing"}}}
+    refused = (await api.call("POST", "/transactions", [TIMEOUT, bad])).json
+    where = {"position": 1, "type": "MeshTimeout", "mesh": "default", "name": "bad"}
+    assert (refused["detail"], refused["operation"]) == ("Resource is not valid", where)
+    twice = [TIMEOUT, {"type": "Mesh", "name": "new"}, TIMEOUT]
+    assert (await api.call("POST", "/transactions", twice)).status == 200

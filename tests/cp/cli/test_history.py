@@ -45,7 +45,7 @@ async def test_apply_is_all_or_nothing(api: Api, cli: Cli, tmp_path: Path) -> No
     bad = TIMEOUT.format(name="c", seconds=1) + "---\n" + TIMEOUT.format(name="Bad_", seconds=1)
     (tmp_path / "bad.yaml").write_text(bad)
     ran = await cli("apply", "-f", str(tmp_path / "bad.yaml"), api=api)
-    assert ran.status == 1 and ran.err.startswith("Error: ")
+    assert ran.status == 1 and '(Resource is not valid): resource[1], MeshTimeout "Bad_"\n* name: ' in ran.err
     assert api.worker.live.index == before + 1
     ran = await cli("apply", "-f", str(tmp_path / "t.yaml"), "--reason", "a\nb", api=api)
     assert "Error: --reason: must be one line" in ran.err
