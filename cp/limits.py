@@ -23,6 +23,11 @@ PAGE_SIZE_MAX = 1_000
 REQUEST_ID_BYTES_MAX = 128
 REASON_BYTES_MAX = 512
 
+# Texts of resources that are kept for the next answer: some 70,000 proxies.
+DOCUMENTS_BYTES_MAX = 64 * MIB
+# Messages of commits that are kept for the other watchers: two of the largest transactions.
+WATCH_MESSAGES_BYTES_MAX = 16 * MIB
+
 # Users whose roles are remembered: a request of one more looks them up again.
 ACCESS_USERS_MAX = 4_096
 

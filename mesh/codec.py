@@ -33,6 +33,7 @@ __all__ = [
     "encode_value",
     "rfc3339",
     "to_document",
+    "to_json",
     "to_kubernetes",
     "unknown_fields",
 ]
@@ -238,6 +239,44 @@ def to_document(resource: Resource) -> dict[str, Any]:
     if kind.status_type is not None:
         document["status"] = plain(resource.status or kind.status_type())
     return document
+
+
+class _Told(msgspec.Struct, gc=False, omit_defaults=True, rename="camel"):
+    """`to_document` as one struct, in its order, so that one call encodes it."""
+
+    type: str
+    mesh: str | msgspec.UnsetType
+    name: str
+    creation_time: str
+    modification_time: str
+    labels: dict[str, str] | None = None
+    kri: str | None = None
+    snis: Any = None
+    spec: Any = None
+    status: Any = None
+
+
+def to_json(resource: Resource) -> bytes:
+    """The JSON text of `to_document`, in a fifth of the time: lists of thousands are made of these."""
+    kind = KINDS[resource.kind]
+    labels = resource.labels
+    told = _Told(
+        resource.kind,
+        resource.mesh if kind.scope == "mesh" else msgspec.UNSET,
+        resource.name,
+        rfc3339(resource.created_ms),
+        rfc3339(resource.modified_ms),
+        {key: labels[key] for key in sorted(labels)} if labels else None,
+        naming.kri_of(resource) if kind.short else None,
+        (naming.snis(resource) or None) if kind.is_destination else None,
+    )
+    if not kind.wrapped:
+        spec = _encode(resource.spec)
+        return b"%b,%b" % (_encode(told)[:-1], spec[1:]) if len(spec) > 2 else _encode(told)
+    told.spec = resource.spec
+    if kind.status_type is not None:
+        told.status = resource.status or kind.status_type()
+    return _encode(told)
 
 
 # --- what the log holds ------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ def plain(value: Any) -> Any:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=8192)  # what was written together has one time
 def rfc3339(unix_ms: int) -> str:
     """Unix milliseconds as Go writes a time: fraction only when there is one; 0 is the year 1."""
     if unix_ms <= 0:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from cp.access import Access
+from cp.api.documents import Documents
+from cp.api.messages import Messages
 from cp.config_schema import Config
 from cp.live import LiveView
 from cp.metrics import Metrics
@@ -29,6 +31,8 @@ class Context:
     metrics: Metrics
     user_tokens: Verifier
     access: Access
+    documents: Documents = field(default_factory=Documents)
+    messages: Messages = field(default_factory=Messages)
     connections: Connections = field(default_factory=Connections)
     hostname: str = field(default_factory=socket.gethostname)
     instance_id: str = ""

@@ -22,7 +22,7 @@ from cp.limits import REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX
 from cp.plan import DeleteOp, Expect, PutOp
 from cp.problems import Problem, bad_parameter, not_found
 from cp.resources import Origin
-from mesh.codec import to_document, to_kubernetes
+from mesh.codec import to_kubernetes
 from mesh.naming import parse_kri
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource, ResourceKey
@@ -57,14 +57,14 @@ class _Crud:
             return await watch(request, self._context, key.__eq__, key.kind, key.mesh)
         if kind.scope == "mesh" and view.get("Mesh", "", key.mesh) is None:
             raise not_found("Failed to retrieve Mesh")
-        return _answer(request, view.get(*key))
+        return _answer(request, self._context, view.get(*key))
 
     async def get_by_kri(self, request: web.Request) -> web.Response:
         view = await view_for(request, self._context)
         resource = find_by_kri(view, request.match_info["kri"])
         if resource is not None:
             allowed_for(request, self._context)(KINDS[resource.kind], resource.key)
-        return _answer(request, resource)
+        return _answer(request, self._context, resource)
 
     async def put(self, request: web.Request) -> web.Response:
         kind, key = key_of(request)
@@ -148,19 +148,16 @@ def origin_of(request: web.Request, context: Context) -> Origin:
     return Origin(user_of(request, context).name, reason, request[REQUEST_ID], retry=bool(request_id))
 
 
-def _answer(request: web.Request, resource: Resource | None) -> web.Response:
+def _answer(request: web.Request, context: Context, resource: Resource | None) -> web.Response:
     if resource is None:
         raise not_found(RETRIEVE)
     etag = f'"{resource.version}"'
     if request.headers.get("If-None-Match", "").removeprefix("W/") == etag:
         return web.Response(status=304, headers={"ETag": etag})
-    return json_answer(_formatted(request, resource), 200, {"ETag": etag})
-
-
-def _formatted(request: web.Request, resource: Resource) -> dict[str, object]:
     form = request.query.get("format", "universal")
     if form in ("k8s", "kubernetes"):
-        return to_kubernetes(resource)
+        return json_answer(to_kubernetes(resource), 200, {"ETag": etag})
     if form != "universal":
         raise bad_parameter("format", f"{form!r} is not allowed; allowed: universal, kubernetes, k8s")
-    return to_document(resource)
+    body = context.documents.of(resource)
+    return web.Response(body=body, content_type="application/json", headers={"ETag": etag})

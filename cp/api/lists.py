@@ -8,14 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 
-from cp.api.answers import json_answer
 from cp.api.consistency import view_for
 from cp.api.context import Context
 from cp.api.kinds import allowed_for, expect_kind
 from cp.api.watch import wants_watch, watch
 from cp.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from cp.problems import Problem, bad_parameter, not_found, not_valid
-from mesh.codec import to_document
 from mesh.errors import FieldError
 from mesh.registry import Kind
 from mesh.resource import Resource, ResourceKey
@@ -60,14 +58,8 @@ class _Lists:
         offset, size = page_of(request.query)
         if keep := filters_of(request, kind):
             found = [resource for resource in found if all(accept(resource) for accept in keep)]
-        page = found[offset : offset + size]
-        return json_answer(
-            {
-                "total": len(found),
-                "items": [to_document(resource) for resource in page],
-                "next": next_page(request, self._context, offset + size, len(found)),
-            }
-        )
+        following = next_page(request, self._context, offset + size, len(found))
+        return self._context.documents.page(len(found), found[offset : offset + size], following)
 
 
 def next_page(request: web.Request, context: Context, offset: int, total: int) -> str | None:

@@ -16,14 +16,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import orjson
 from aiohttp import web
 
 from cp.api.consistency import INDEX_HEADER, moment
 from cp.api.context import Context
-from cp.api.events import event_body
+from cp.api.messages import message
 from cp.limits import WATCH_BOOKMARK_S, WATCH_CHUNK, WATCHES_MAX
 from cp.live import LiveView
 from cp.problems import Problem, bad_parameter
@@ -49,6 +48,14 @@ class _Watch(NamedTuple):
     mesh: str | None
     matches: Matches
     with_changes: bool
+
+    def positions(self, commit: Commit) -> tuple[int, ...]:
+        """Which events of a commit are told."""
+        return tuple(
+            position
+            for position, event in enumerate(commit.events)
+            if self.wanted(ResourceKey(*event.key)) and self.matches(event)
+        )
 
 
 def wants_watch(request: web.Request) -> bool:
@@ -118,19 +125,21 @@ async def _messages(context: Context, asked: _Watch, since: int | None) -> Async
     try:
         while True:
             try:
-                item = await asyncio.wait_for(anext(commits), WATCH_BOOKMARK_S)
+                async with asyncio.timeout(WATCH_BOOKMARK_S):
+                    item = await anext(commits)
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 # the generator ended with the timeout; go on where it stood
                 commits = live.commits(told)
-                yield _message("bookmark", told, {"index": told})
+                yield message("bookmark", told, {"index": told})
                 continue
             told = item.index
-            if isinstance(item, Commit) and (body := _commit(item, asked, live)):
-                yield _message("commit", told, body)
+            if isinstance(item, Commit) and (positions := asked.positions(item)):
+                before = live.history.at(item.index - 1) if asked.with_changes else None
+                yield context.messages.of_commit(item, positions, before)
     except Compacted as error:
-        yield _message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
+        yield message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
 
 
 def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> Iterator[bytes]:
@@ -139,17 +148,4 @@ def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> Iterat
     for start in range(0, len(found) or 1, WATCH_CHUNK):
         items = [to_document(resource) for resource in found[start : start + WATCH_CHUNK]]
         last = start + WATCH_CHUNK >= len(found)
-        yield _message("snapshot", view.index, {"index": view.index, "items": items, "last": last})
-
-
-def _commit(commit: Commit, asked: _Watch, live: LiveView) -> dict[str, Any] | None:
-    """A commit's message, or None when nothing of it is wanted. Raises Compacted."""
-    events = [each for each in commit.events if asked.wanted(ResourceKey(*each.key)) and asked.matches(each)]
-    if not events:
-        return None
-    before = live.history.at(commit.index - 1) if asked.with_changes else None
-    return {"index": commit.index, "events": [event_body(event, before=before) for event in events]}
-
-
-def _message(event: str, index: int, body: Any) -> bytes:
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (index, event.encode(), orjson.dumps(body))
+        yield message("snapshot", view.index, {"index": view.index, "items": items, "last": last})

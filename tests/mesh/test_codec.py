@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from mesh.codec import (
     decode_value,
     encode_value,
     to_document,
+    to_json,
     to_kubernetes,
     unknown_fields,
 )
@@ -69,6 +72,34 @@ def test_stored_values_round_trip(document: dict[str, Any], version: int, time_m
     )
     assert (stored.version, stored.created_ms, stored.key) == (version, time_ms, resource.key)
     assert encode_value(stored) == value
+
+
+@QUICK
+@given(strategies.documents, st.integers(0, 2**44))
+def test_the_text_of_a_resource_is_that_of_its_document(document: dict[str, Any], time_ms: int) -> None:
+    resource = replace(decode(document), version=1, created_ms=time_ms, modified_ms=time_ms)
+    assert json.loads(to_json(resource)) == to_document(resource)
+
+
+def test_fields_of_flat_kinds_are_none_of_the_head() -> None:
+    """Their text is joined to that of the head, and no member may be there twice."""
+    head = {
+        "type",
+        "mesh",
+        "name",
+        "creationTime",
+        "modificationTime",
+        "labels",
+        "kri",
+        "snis",
+        "spec",
+        "status",
+    }
+    for kind in KINDS.values():
+        if not kind.wrapped:
+            assert not head & {field.encode_name for field in msgspec.structs.fields(kind.spec_type)}, (
+                kind.name
+            )
 
 
 @QUICK
