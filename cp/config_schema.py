@@ -192,10 +192,26 @@ class BootstrapServer(Section, frozen=True):
     params: BootstrapParams = BootstrapParams()
 
 
+class Streams(Section, frozen=True):
+    """How streams of proxies are let in, sent away and spread over replicas (docs/adr/0020).
+
+    Per second; 0: no limit (of `balance_per_second`: no balancing). balance_tolerance: how much above the
+    mean of all replicas is left alone, as a fraction of it.
+    """
+
+    admission_per_second: Annotated[float, Meta(ge=0)] = 250.0
+    admission_burst: Annotated[int, Meta(ge=1)] = 100
+    drain_per_second: Annotated[float, Meta(ge=0)] = 250.0
+    balance_per_second: Annotated[float, Meta(ge=0)] = 5.0
+    balance_tolerance: Annotated[float, Meta(ge=0.05, le=10)] = 0.2
+    balance_interval: Duration = 10.0
+
+
 class XdsServer(Section, frozen=True):
     dataplane_deregistration_delay: Duration = 10.0
     dataplane_status_flush_interval: Duration = 10.0
     consistency_check_interval: Duration = 0.0
+    streams: Streams = Streams()
 
 
 class MonitoringAssignmentServer(Section, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from cp.admission import TokenAdmission
+from cp.balance import Balancer
 from cp.bootstrap import Bootstrap, Settings
 from cp.config_schema import Config
 from cp.dpserver import DpServer
@@ -23,6 +24,7 @@ from cp.tls import server_context, server_files
 from cp.xdsmetrics import XdsMetrics
 from mesh.resource import Resource
 from raftstore.port import Store
+from xds.gate import Gate
 from xds.server import AdsServer
 from xds.source import ConfigSource
 
@@ -56,12 +58,25 @@ class Proxies:
         self._reporter = Reporter(
             store, live, connections, self._registrar.whose, config.xds_server.dataplane_status_flush_interval
         )
-        self._reporting: asyncio.Task[None] | None = None
+        streams = config.xds_server.streams
+        self._balancer = Balancer(
+            store, connections, streams, instance, config.raft.node_id, alone=config.workers == 1
+        )
+        gate = Gate(streams.admission_per_second, streams.admission_burst)
+        metrics.gauge("xds_streams_waiting", "Streams that wait to be let in.", lambda: len(gate))
+        metrics.gauge(
+            "xds_streams_sent_away",
+            "Streams ended because other replicas serve fewer.",
+            lambda: self._balancer.sent_away,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
         self._ads = AdsServer(
             self._registrar,
             self._registrar,
             [connections, XdsMetrics(metrics, connections)],
             control_plane=instance,
+            gate=gate,
+            drain_rate=streams.drain_per_second,
         )
         self._server: DpServer | None = None
 
@@ -88,13 +103,16 @@ class Proxies:
         app.add_routes(Bootstrap(settings, self._find).routes())
         self._server = DpServer(self._ads, app, tls)
         await self._server.start(listening)
-        self._reporting = asyncio.create_task(self._reporter.run(), name="statuses of proxies")
+        self._tasks = [asyncio.create_task(self._reporter.run(), name="statuses of proxies")]
+        streams = self._config.xds_server.streams
+        if streams.balance_per_second and streams.balance_interval:
+            self._tasks.append(asyncio.create_task(self._balancer.run(self._live), name="balance"))
 
     async def stop(self) -> None:
         """Send the proxies to another replica; none of them is taken away for it."""
-        if self._reporting is not None:
-            self._reporting.cancel()
-            await asyncio.gather(self._reporting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._registrar.stop()
         if self._server is not None:
             await self._server.stop(self._config.dp_server.graceful_shutdown_timeout)

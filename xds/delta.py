@@ -25,6 +25,9 @@ class DeltaSession(Session):
         except ValueError as error:
             raise ProtocolError("INVALID_ARGUMENT", str(error)) from None
 
+    def _has_some(self, request: Any) -> bool:
+        return bool(request.initial_resource_versions)
+
     def _subscribe(self, subscription: Subscription, request: Any) -> None:
         if subscription.started and not (
             request.resource_names_subscribe or request.resource_names_unsubscribe

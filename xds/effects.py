@@ -9,9 +9,13 @@ from xds.source import NodeInfo
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The first request named its node: admit it, and connect the source of its configuration."""
+    """The first request named its node: admit it, and connect the source of its configuration.
+
+    resumed: the client has resources from an earlier stream, here or at another replica.
+    """
 
     node: NodeInfo
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Messages cross gRPC as bytes: responses are spliced from frames that all streams
 gRPC serialise objects would throw the sharing away. Nothing else is known of gRPC outside this
 module; another transport needs `send`, `end`, and someone to call `on_message` (xds/stream.py).
 
-    server = AdsServer(source, admission)
+    server = AdsServer(source, admission, gate=Gate(rate=250, burst=100))
     await server.start("127.0.0.1:0")        or "unix:/run/raftmesh/ads.sock"
     ...
     await server.stop()
@@ -27,6 +27,7 @@ import grpc
 import grpc.aio
 
 from xds.delta import DeltaSession
+from xds.gate import Gate
 from xds.limits import (
     CLIENT_PING_INTERVAL_MIN_S,
     FIRST_REQUEST_TIMEOUT_S,
@@ -93,7 +94,11 @@ class AdsServer:
         observers: Iterable[Observer] = (),
         control_plane: str = "",
         first_request_timeout: float = FIRST_REQUEST_TIMEOUT_S,
+        gate: Gate | None = None,
+        drain_rate: float = 0.0,
     ) -> None:
+        self._gate = gate if gate is not None else Gate()
+        self._drain_rate = drain_rate
         self._source = source
         self._admission = admission if admission is not None else OpenDoor()
         self._observers = tuple(observers)
@@ -134,16 +139,29 @@ class AdsServer:
         return port
 
     async def stop(self, grace: float = 1.0) -> None:
-        """End all streams, so that proxies turn to another replica, and stop listening."""
+        """End all streams, so that proxies turn to another replica, and stop listening.
+
+        They are sent away at the drain rate, so that the others are not run over by all of them at once,
+        but within the time of grace.
+        """
         self._stopping.set()
-        for stream in list(self._streams.values()):
-            stream.end("UNAVAILABLE", STOPPING)
+        await self._drain(grace / 2)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(grace / 2):
                 await self._idle.wait()  # so that each proxy is told, not cut off
         if self._server is not None:
             await self._server.stop(grace)
             self._server = None
+
+    async def _drain(self, grace: float) -> None:
+        """End the streams one after the other; the rate rises if the grace is too short for it."""
+        loop = asyncio.get_running_loop()
+        started, waiting = loop.time(), list(self._streams.values())
+        rate = max(self._drain_rate, len(waiting) / grace) if self._drain_rate and grace else 0.0
+        for number, stream in enumerate(waiting):
+            if rate and (ahead := started + number / rate - loop.time()) > 0:
+                await asyncio.sleep(ahead)
+            stream.end("UNAVAILABLE", STOPPING)
 
     def _handler(self, session: type[Session]) -> Callable[[Any, Any], AsyncIterator[bytes]]:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
@@ -181,6 +199,7 @@ class AdsServer:
             headers,
             self._observers,
             self._first_request_timeout,
+            self._gate,
         )
         self._streams[stream.id] = stream
         self._idle.clear()

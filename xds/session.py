@@ -132,6 +132,10 @@ class Session(ABC):
         """The request message. Raises ProtocolError."""
 
     @abstractmethod
+    def _has_some(self, request: Any) -> bool:
+        """Whether a first request says that the client has resources from before."""
+
+    @abstractmethod
     def _subscribe(self, subscription: Subscription, request: Any) -> None:
         """Note what the request says of wanted and present resources. Raises ProtocolError."""
 
@@ -151,7 +155,7 @@ class Session(ABC):
                 "INVALID_ARGUMENT", "node.id: the first request of a stream must name its node"
             )
         self.status.node = node_info(request.node)
-        return [Opened(self.status.node)]
+        return [Opened(self.status.node, resumed=self._has_some(request))]
 
     def _answer(self, request: Any, now: float) -> list[Effect]:
         """Take the ACK or NACK in a request. Stale nonces answer nothing of ours."""

@@ -42,6 +42,9 @@ class SotwSession(Session):
         except ValueError as error:
             raise ProtocolError("INVALID_ARGUMENT", str(error)) from None
 
+    def _has_some(self, request: Any) -> bool:
+        return bool(request.version_info)
+
     def _subscribe(self, subscription: Subscription, request: Any) -> None:
         names = set(request.resource_names)
         if len(names) > NAMES_PER_TYPE_MAX:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from xds.effects import Effect, Opened, Refuse, Send
+from xds.gate import Gate
 from xds.limits import FIRST_REQUEST_TIMEOUT_S
 from xds.session import Session
 from xds.source import Admission, ConfigSource, NodeInfo, ProxyHandle, Refused
@@ -60,7 +61,9 @@ class Stream:
         headers: Mapping[str, str],
         observers: Sequence[Observer] = (),
         first_request_timeout: float = FIRST_REQUEST_TIMEOUT_S,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate if gate is not None else Gate()
         self.id = next(_ids)
         self.session = session
         self.headers = headers
@@ -123,7 +126,8 @@ class Stream:
         if snapshot is not None:
             self._do(self.session.update(snapshot, deltas, self._loop.time()))
 
-    async def _open(self, node: NodeInfo) -> None:
+    async def _open(self, node: NodeInfo, resumed: bool) -> None:
+        await self._gate.enter(resumed)
         try:
             await self._admission.admit(node, self.headers)
             self._handle = self._source.connect(node, self._on_change)
@@ -144,8 +148,8 @@ class Stream:
     def _do(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Opened(node):
-                    self._opening = self._loop.create_task(self._open(node))
+                case Opened(node, resumed):
+                    self._opening = self._loop.create_task(self._open(node, resumed))
                 case Send():
                     self._transport.send(effect.data)
                 case Refuse(code, detail):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,6 +13,7 @@ import pytest
 from chaos.fakeenvoy import Connection, FakeEnvoy
 from tests.xds.fixtures import StaticSource, cluster, endpoints, listener, route
 from xds.effects import Acked, Effect, Nacked, Send
+from xds.gate import Gate
 from xds.proto import msg, serialize
 from xds.server import HEALTH_METHOD, HEALTH_SERVICE, SERVICE, SOTW_METHOD, STOPPING, AdsServer
 from xds.source import NodeInfo, Refused
@@ -226,6 +228,54 @@ async def test_stopping_tells_the_proxies() -> None:
         await server.stop()
         assert (await connection.ended())[0] == "UNAVAILABLE"
         assert list(server.streams()) == []
+
+
+async def test_in_a_storm_everybody_is_let_in_and_who_has_nothing_first() -> None:
+    """Ten proxies come back with what they have, then two come with nothing; one is let in at a time."""
+    journal = Journal()
+    server = AdsServer(mesh(), observers=[journal], gate=Gate(rate=100, burst=1))
+    async with serving(server) as connect:
+        first = FakeEnvoy("default.first")
+        await connect(first).until(lambda envoy: ROUTE in envoy.resources)
+        for number in range(10):
+            again = FakeEnvoy(f"default.again-{number}")
+            again.resources, again.versions = copy.deepcopy(first.resources), copy.deepcopy(first.versions)
+            again.subscribed = copy.deepcopy(first.subscribed)
+            connect(again)
+        await asyncio.sleep(0.02)  # they are on their way; those with nothing come last
+        fresh = [connect(FakeEnvoy(f"default.fresh-{number}")) for number in range(2)]
+        for connection in fresh:
+            await connection.until(lambda envoy: ROUTE in envoy.resources)
+        async with asyncio.timeout(5):
+            while len(journal.lines) < 13:
+                await asyncio.sleep(0.005)
+        assert journal.lines.index("opened default.fresh-1") < 12
+        assert len({*journal.lines}) == 13
+
+
+async def test_streams_are_sent_away_one_after_the_other() -> None:
+    server = AdsServer(mesh(), drain_rate=5)
+    async with serving(server) as connect:
+        connections = []
+        for number in range(4):
+            connections.append(connect(FakeEnvoy(f"default.dp-{number}")))
+            await connections[-1].until(lambda envoy: ROUTE in envoy.resources)
+        stopping = asyncio.create_task(server.stop(grace=4.0))
+        assert await connections[0].ended() == ("UNAVAILABLE", STOPPING)
+        assert len(list(server.streams())) >= 1
+        for connection in connections:
+            assert (await connection.ended())[0] == "UNAVAILABLE"
+        await stopping
+
+
+async def test_the_grace_is_kept_when_the_drain_rate_is_too_slow_for_it() -> None:
+    server = AdsServer(mesh(), drain_rate=0.1)
+    async with serving(server) as connect:
+        connections = [connect(FakeEnvoy(f"default.dp-{number}")) for number in range(4)]
+        for connection in connections:
+            await connection.until(lambda envoy: ROUTE in envoy.resources)
+        async with asyncio.timeout(5):  # 40 s at that rate
+            await server.stop(grace=0.4)
 
 
 async def test_a_request_without_a_node_ends_the_stream() -> None:
