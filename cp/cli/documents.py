@@ -27,6 +27,10 @@ _PAIRS = re.compile(r",(?=[A-Za-z_][\w.-]*=)")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
 
 
+class Unreadable(CommandError):
+    """A source cannot be had: whether its documents are right is not known."""
+
+
 def add_document_flags(parser: argparse.ArgumentParser) -> None:
     """-f and -v, for every command that reads documents."""
     parser.add_argument(
@@ -92,14 +96,14 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
         return
     path = Path(source)
     if path.is_dir() and not any(path.glob("*.y*ml")):
-        raise CommandError(f"{path}: no *.yaml or *.yml file in this directory")
+        raise Unreadable(f"{path}: no *.yaml or *.yml file in this directory")
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     for file in files:
         try:
             with open(file, "rb") as opened:
                 yield str(file), _limited(opened.read(FILE_BYTES_MAX + 1), str(file))
         except OSError as error:
-            raise CommandError(f"error while reading {file}: {error.strerror}") from None
+            raise Unreadable(f"error while reading {file}: {error.strerror}") from None
 
 
 def _fetched(url: str) -> bytes:
@@ -108,10 +112,10 @@ def _fetched(url: str) -> bytes:
             content: bytes = answer.read(FILE_BYTES_MAX + 1)
             return content
     except urllib.error.HTTPError as error:
-        raise CommandError(f"error while retrieving {url}: status {error.code}") from None
+        raise Unreadable(f"error while retrieving {url}: status {error.code}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise CommandError(f"error while retrieving {url}: {reason}") from None
+        raise Unreadable(f"error while retrieving {url}: {reason}") from None
 
 
 def _limited(content: bytes, name: str) -> str:
