@@ -236,7 +236,7 @@ def place_of(profile: Profile, policies: KindConfs) -> Place:
     awareness = (conf or {}).get("localityAwareness")
     crossing = profile.security is not None
     if awareness is None:
-        return Place(profile.zone, zone_first=profile.zone_first, crossing=crossing)
+        return Place(profile.zone, zone_first=profile.zone_first or conf is not None, crossing=crossing)
     near = (awareness.get("localZone") or {}).get("affinityTags") or ()
     wanted = {tag["key"] for tag in near}
     tags = tuple(pair for pair in profile.tags if pair[0] in wanted)

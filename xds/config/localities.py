@@ -52,6 +52,7 @@ def placed_assignment(cluster: str, endpoints: Iterable[Endpoint], place: Place)
         return encode_assignment(cluster, by_zone(endpoints))
     groups: dict[tuple[int, str, str], list[Endpoint]] = {}
     weights: dict[str, int] = {}
+    by_weight = bool((conf.get("localZone") or {}).get("affinityTags"))
     for endpoint in endpoints:
         priority = _priority(endpoint.zone, place.zone, conf)
         if priority is None:
@@ -61,16 +62,17 @@ def placed_assignment(cluster: str, endpoints: Iterable[Endpoint], place: Place)
             sub_zone, weight = _affinity(endpoint, place, conf)
             weights[sub_zone] = weight
         groups.setdefault((priority, endpoint.zone, sub_zone), []).append(endpoint)
-    weighted = len(weights) > 1 or any(weights)
     localities = [
         LocalityEndpoints(
-            tuple(endpoint.frame for endpoint in groups[key]),
-            zone=key[1],
-            sub_zone=key[2],
-            priority=key[0],
-            weight=weights.get(key[2], OTHERS_WEIGHT) if weighted else None,
+            tuple(endpoint.frame for endpoint in groups[priority, zone, sub_zone]),
+            zone=zone,
+            sub_zone=sub_zone,
+            priority=priority,
+            weight=(weights[sub_zone] if priority == 0 else OTHERS_WEIGHT)
+            if by_weight or (priority == 0 and _says_where(conf))
+            else None,
         )
-        for key in sorted(groups)
+        for priority, zone, sub_zone in sorted(groups)
     ]
     return encode_assignment(cluster, localities, _policy(conf))
 
@@ -93,11 +95,15 @@ def _priority(zone: str, own: str, conf: Json) -> int | None:
     rules = (conf.get("crossZone") or {}).get("failover")
     if not rules:
         return 1
-    applicable = [rule for rule in rules if _is_from(rule, own)]
-    for index, rule in enumerate(applicable):
-        if _leads_to(rule["to"], zone):
+    for index, rule in enumerate(rules):
+        if _is_from(rule, own) and _leads_to(rule["to"], zone):
             return index + 1
     return None
+
+
+def _says_where(conf: Json) -> bool:
+    """Whether a conf says more than that near endpoints come first."""
+    return bool(conf.get("localZone") or conf.get("crossZone"))
 
 
 def _is_from(rule: Json, own: str) -> bool:
@@ -120,11 +126,11 @@ def _leads_to(target: Json, zone: str) -> bool:
 
 def _policy(conf: Json) -> bytes:
     """The overprovisioning factor: Envoy fails over below 100/factor of healthy endpoints."""
-    cross = conf.get("crossZone")
-    if not cross:
+    if not _says_where(conf):
         return b""
-    threshold = number((cross.get("failoverThreshold") or {}).get("percentage", FAILOVER_PERCENTAGE))
-    factor = round(100 * 100 / threshold) if threshold > 0 else 100
+    given = ((conf.get("crossZone") or {}).get("failoverThreshold") or {}).get("percentage")
+    threshold = number(FAILOVER_PERCENTAGE if given is None else given) or FAILOVER_PERCENTAGE
+    factor = int(100 * 100 / threshold)
     return serialized(ASSIGNMENT, {"policy": {"overprovisioning_factor": wrapped(factor)}})
 
 
@@ -139,7 +145,7 @@ def _affinity(endpoint: Endpoint, place: Place, conf: Json) -> tuple[str, int]:
         key = tag["key"]
         if key in own and own[key] == theirs.get(key):
             return f"{key}={own[key]}", _weight(tags, index)
-    return "", OTHERS_WEIGHT if tags else 0
+    return "", OTHERS_WEIGHT
 
 
 def _weight(tags: Sequence[Json], index: int) -> int:

@@ -71,7 +71,7 @@ def test_failover_goes_rule_by_rule_and_nowhere_else() -> None:
         {"from": {"zones": ["home"]}, "to": {"type": "AnyExcept", "zones": ["east"]}},
     ]
     found = assigned({"crossZone": {"failover": rules}})
-    assert [(priority, zone) for priority, zone, *_ in shape(found)] == [(0, "home"), (1, "west")]
+    assert [(priority, zone) for priority, zone, *_ in shape(found)] == [(0, "home"), (2, "west")]
     assert found["policy"] == {"overprovisioningFactor": 200}
 
 
@@ -79,6 +79,17 @@ def test_failover_goes_rule_by_rule_and_nowhere_else() -> None:
 def test_the_threshold_is_an_overprovisioning_factor(percentage: Any, factor: int) -> None:
     found = assigned({"crossZone": {"failoverThreshold": {"percentage": percentage}}})
     assert found["policy"] == {"overprovisioningFactor": factor}
+
+
+def test_conf_that_says_where_has_a_threshold_and_weighs_the_own_zone() -> None:
+    found = assigned({"localZone": {"affinityTags": []}})
+    assert found["policy"] == {"overprovisioningFactor": 200}
+    assert [(zone, weight) for _, zone, _, weight, _ in shape(found)] == [
+        ("home", 1),
+        ("east", None),
+        ("west", None),
+    ]
+    assert "policy" not in assigned({"disabled": False})
 
 
 def test_none_keeps_traffic_at_home() -> None:
