@@ -47,7 +47,7 @@ def commit(index: int, *names: str) -> Commit:
 
 def event(index: int, name: str) -> Event:
     value = encode_value(resource(name))
-    return Event(index, 1, 1, "jane", f"r{index}#0", "", Op.PUT, Key("Zone", "", name), value, 0, 1)
+    return Event(index, 1, 1, "jane", f"r{index}#0", "", "n1", Op.PUT, Key("Zone", "", name), value, 0, 1)
 
 
 def test_watchers_of_the_same_share_a_message() -> None:
