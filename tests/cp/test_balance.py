@@ -129,7 +129,7 @@ async def test_streams_are_ended_with_a_reason_until_the_surplus_is_gone() -> No
     source.put(cluster("a"))
     server = AdsServer(source, observers=[connections])
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{await server.start('127.0.0.1:0')}")
-    clients = [Client(FakeEnvoy(f"default.p{number}"), channel, {}) for number in range(20)]
+    clients = [Client(FakeEnvoy(f"default.p{number}"), channel, {}) for number in range(40)]
     await asyncio.gather(*(each.until(lambda envoy: CLUSTER in envoy.resources) for each in clients))
     settings = Streams(balance_per_second=1000, balance_interval=0.005)
     balancer = Balancer(store, connections, settings, "h-cp-1-1", "cp-1", alone=True)
@@ -137,13 +137,13 @@ async def test_streams_are_ended_with_a_reason_until_the_surplus_is_gone() -> No
     view = View.of(others)
     assert await balancer.look(view, 0.0) == []
     sent: list[str] = []
-    for number in range(4):
+    for number in range(6):
         sent += await balancer.look(view, SETTLE_S + number)
         moved = [insight(each.partition(".")[2], "h-cp-2-1") for each in sent]
         view = View.of([*others, *moved])
-    # 30 streams, a mean of 10: down to 12.
-    assert len(sent) == len(set(sent)) == balancer.sent_away == 8
-    assert len(connections) == 12
+    # 50 streams of three replicas, a mean of 17: down to 20, in four looks of five.
+    assert len(sent) == len(set(sent)) == balancer.sent_away == 20
+    assert len(connections) == 20
     ended = [each for each in clients if each.envoy.node_id in sent]
     assert {await each.ended() for each in ended} == {("UNAVAILABLE", REASON)}
     store.reachable = False
