@@ -136,7 +136,8 @@ class Generators:
             return None  # what is there stays; a change of what it read brings it back
         if wanted is None:
             if stored is None:
-                self._forget(key)
+                if key.kind != "MeshService" or not self._view.lookup("dataplane_by_service", *key[1:]):
+                    self._forget(key)  # otherwise its mesh may want MeshServices one day
                 return None
             return self._leave(stored, now_s)
         self._leaving.pop(key, None)

@@ -134,6 +134,16 @@ def test_no_mesh_service_where_the_mesh_wants_none_or_the_name_is_no_dns_label()
     assert world.settle() == 0
 
 
+def test_a_mesh_may_want_mesh_services_later() -> None:
+    world = World({"type": "Mesh", "name": "default"}, dataplane("web-1", 8080))
+    assert world.settle() == 0
+    world.put(MESH)
+    assert world.settle() == 2
+    world.put(MESH | {"meshServices": {"mode": "Disabled"}})
+    world.settle()
+    assert LEAVING in world.document("MeshService", "web")["labels"]
+
+
 def test_the_first_dataplane_says_which_ports() -> None:
     world = World(MESH, dataplane("web-2", 9090), dataplane("web-1", 8080))
     world.settle()
