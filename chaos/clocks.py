@@ -1,8 +1,8 @@
 """A wall clock per replica, which can jump.
 
 The machine's own clock is not ours to set, and a time namespace moves the monotonic clock
-only. So the processes of a replica run with a library in LD_PRELOAD (wallclock.c, compiled
-when it is needed) that moves what they read from CLOCK_REALTIME. The monotonic clock, which
+only. So the processes of a replica run with a library in LD_PRELOAD (wallclock.c) that moves
+what they read from CLOCK_REALTIME. The monotonic clock, which
 elections go by, is left alone: so it is when an operator or NTP sets the clock of a machine.
 
 Every clock is a day ahead to begin with, so that a jump back does not reach the time before
@@ -15,22 +15,9 @@ import struct
 import time
 from pathlib import Path
 
-from chaos.shell import run
-
-COMPILER = "cc"
 AHEAD_S = 24 * 3600.0
 _NS = 1_000_000_000
 _FORMAT = "=q"
-
-
-async def build(directory: Path) -> Path:
-    """Compile the library. Raises CommandFailed."""
-    library = directory / "wallclock.so"
-    source = Path(__file__).with_name("wallclock.c")
-    await run(
-        COMPILER, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(source), "-ldl"
-    )
-    return library
 
 
 class WallClock:
@@ -41,8 +28,10 @@ class WallClock:
         self._path = path
         self.reset()
 
-    def environ(self, library: Path) -> dict[str, str]:
-        return {"LD_PRELOAD": str(library), "RAFTMESH_WALL_CLOCK": str(self._path)}
+    @property
+    def environ(self) -> dict[str, str]:
+        """For processes that also preload the library."""
+        return {"RAFTMESH_WALL_CLOCK": str(self._path)}
 
     def now(self) -> float:
         """What it shows, in seconds since 1970."""

@@ -51,6 +51,21 @@ class Engine:
         """start, stop, kill, pause, unpause or restart."""
         await self._call("POST", f"/containers/{container}/{action}", query=query)
 
+    async def create(self, name: str, body: dict[str, Any]) -> str:
+        """A new container, not started; its id. `body`: as the API wants it."""
+        return str(json.loads(await self._call("POST", "/containers/create", body, {"name": name}))["Id"])
+
+    async def remove(self, container: str) -> None:
+        """Also when it runs."""
+        await self._call("DELETE", f"/containers/{container}", query={"force": "true", "v": "true"})
+
+    async def said(self, container: str) -> str:
+        """All that a container with a terminal has written."""
+        query = {"stdout": "true", "stderr": "true"}
+        return (await self._call("GET", f"/containers/{container}/logs", query=query)).decode(
+            errors="replace"
+        )
+
     async def disconnect(self, network: str, container: str) -> None:
         body = {"Container": container, "Force": True}
         await self._call("POST", f"/networks/{network}/disconnect", body)

@@ -2,19 +2,30 @@
 
 For kernels without netem. It knows nothing of what it carries: TLS stays end to end.
 Settings may change at any time and hold for connections that are open already.
+
+As a process of its own (in a container, between two replicas), until it is ended:
+
+    python -m chaos.faultproxy --listen PORT --target HOST:PORT [--delay S] [--bytes-per-s N] [--reset-each S]
+
+It says `it carries` when the first byte went through.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import signal
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 CHUNK = 16 * 1024
 CHUNKS_WAITING_MAX = 256  # per direction: a proxy must not be an endless buffer
+CARRIES = "it carries"
+TURN_S = 0.1
 
 
 @dataclass
@@ -28,7 +39,7 @@ class Misbehaviour:
 
 
 class FaultProxy:
-    """Accepts on `host` and a port of the system's choice; connects to `target` for each."""
+    """Accepts connections, and connects to `target` for each."""
 
     def __init__(self, target: tuple[str, int], how: Misbehaviour | None = None) -> None:
         self.how = how or Misbehaviour()
@@ -38,9 +49,9 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    async def start(self, host: str = "127.0.0.1") -> int:
-        """Listen; the port."""
-        self._server = await asyncio.start_server(self._accept, host, 0)
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listen; the port, of the system's choice for 0."""
+        self._server = await asyncio.start_server(self._accept, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -119,3 +130,43 @@ class FaultProxy:
             self.carried += len(chunk)
             writer.write(chunk)
             await writer.drain()
+
+
+async def serve(proxy: FaultProxy, port: int, reset_each_s: float) -> None:
+    """Listen on every address until SIGTERM or SIGINT. reset_each_s: 0 is never."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await proxy.start("0.0.0.0", port)
+    said, reset_at = False, loop.time() + reset_each_s
+    while not stop.is_set():
+        if proxy.carried and not said:
+            print(CARRIES, flush=True)
+            said = True
+        if reset_each_s and loop.time() >= reset_at:
+            proxy.reset()
+            reset_at += reset_each_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TURN_S)
+    await proxy.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m chaos.faultproxy")
+    parser.add_argument("--listen", type=int, required=True, metavar="PORT")
+    parser.add_argument("--target", required=True, metavar="HOST:PORT")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="S", help="each way")
+    parser.add_argument("--bytes-per-s", type=float, default=0.0, metavar="N")
+    parser.add_argument("--reset-each", type=float, default=0.0, metavar="S")
+    options = parser.parse_args()
+    host, _, port = options.target.rpartition(":")
+    if not host or not port.isdecimal():
+        parser.error(f"--target {options.target}: HOST:PORT is needed")
+    how = Misbehaviour(delay_s=options.delay, bytes_per_s=options.bytes_per_s)
+    asyncio.run(serve(FaultProxy((host, int(port)), how), options.listen, options.reset_each))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import clocks
 from chaos.faults import FAULTS
 from chaos.namespaces import Network
+from chaos.preload import COMPILER, UNSYNCED, WALL_CLOCK, build
 from chaos.replicas import Replicas
 from chaos.shell import CommandFailed, missing
 from chaos.trial import Fault, Report, summary, trial
@@ -43,18 +43,21 @@ def lacking() -> list[str]:
     return found + [f"{name}: install the package {NEEDED[name]}" for name in missing(list(NEEDED))]
 
 
-async def run(faults: Sequence[Fault], seconds: float, size: int) -> list[Report]:
-    """One trial per fault on a cluster of `size`; a new cluster after a trial that went wrong."""
+async def run(faults: Sequence[Fault], seconds: float, size: int, broken: str = "") -> list[Report]:
+    """One trial per fault on a cluster of `size`; a new cluster after a trial that went wrong.
+
+    broken: a library that makes replicas break their promises, to judge the rig by.
+    """
     reports: list[Report] = []
     async with Network(size) as network:
         waiting = [fault for fault in faults if await possible(fault, network)]
         while waiting:
             root = Path(tempfile.mkdtemp(prefix="rmx-"))
             try:
-                jumps = waiting[0].needs == clocks.COMPILER
-                library = await clocks.build(root) if jumps else None
+                preload = library_for(waiting[0]) or broken
+                library = await build(preload, root) if preload else None
                 async with Replicas(root, network, library) as rig:
-                    while waiting and (waiting[0].needs == clocks.COMPILER) == jumps:
+                    while waiting and (library_for(waiting[0]) or broken) == preload:
                         report = await trial(rig, waiting.pop(0), seconds, f"t{len(reports)}")
                         reports.append(report)
                         show(report)
@@ -67,10 +70,14 @@ async def run(faults: Sequence[Fault], seconds: float, size: int) -> list[Report
     return reports
 
 
+def library_for(fault: Fault) -> str:
+    return WALL_CLOCK if fault.needs == COMPILER else ""
+
+
 async def possible(fault: Fault, network: Network) -> bool:
     """Whether this machine can; says so when it cannot."""
-    if fault.needs == clocks.COMPILER:
-        lacks = "a C compiler: install the package gcc" if missing([clocks.COMPILER]) else ""
+    if fault.needs == COMPILER:
+        lacks = "a C compiler: install the package gcc" if missing([COMPILER]) else ""
     elif fault.needs:
         known = not missing(["tc"]) and await network.can_shape(fault.needs)
         lacks = "" if known else f"the kernel's {fault.needs} (and tc, of the package iproute2)"
@@ -95,9 +102,9 @@ def keep_logs(root: Path, report: Report) -> None:
     print(f"  the replicas' logs are in {kept}", flush=True)
 
 
-async def until_signal(faults: Sequence[Fault], seconds: float, size: int) -> list[Report]:
+async def until_signal(faults: Sequence[Fault], seconds: float, size: int, broken: str) -> list[Report]:
     """`run`, ended in good order by SIGINT and SIGTERM too: what it made is removed."""
-    task = asyncio.ensure_future(run(faults, seconds, size))
+    task = asyncio.ensure_future(run(faults, seconds, size, broken))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with asyncio.timeout(RUN_S):
@@ -110,6 +117,9 @@ def main() -> int:
     parser.add_argument("--fault", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each fault lasts")
     parser.add_argument("--replicas", type=int, choices=(3, 5), default=3)
+    parser.add_argument(
+        "--unsynced", action="store_true", help="judge the rig: replicas whose fsync does nothing"
+    )
     options = parser.parse_args()
     if lacks := lacking():
         for line in lacks:
@@ -117,7 +127,8 @@ def main() -> int:
         return 2
     chosen = [fault for fault in FAULTS if fault.name in (options.fault or names)]
     try:
-        reports = asyncio.run(until_signal(chosen, options.seconds, options.replicas))
+        broken = UNSYNCED if options.unsynced else ""
+        reports = asyncio.run(until_signal(chosen, options.seconds, options.replicas, broken))
     except CommandFailed as error:
         print(f"cannot run here, {error}", file=sys.stderr)
         return 2

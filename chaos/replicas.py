@@ -36,8 +36,8 @@ API_PORT = 5681
 class Replica:
     """One replica: its processes, its disk, its number in the network (from 1 on)."""
 
-    def __init__(self, number: int, root: Path, network: Network, wall_clock: Path | None = None) -> None:
-        """`wall_clock`: the library of chaos/clocks.py; without it the machine's clock is used."""
+    def __init__(self, number: int, root: Path, network: Network, preload: Path | None = None) -> None:
+        """`preload`: a library of chaos/preload.py, for its processes."""
         self.number, self.name = number, f"cp-{number}"
         self.url = f"http://{network.address(number)}:{API_PORT}"
         self.volume = Volume(root / f"{self.name}.img", root / self.name)
@@ -45,7 +45,9 @@ class Replica:
         self.log_path = root / f"{self.name}.log"
         config = root / f"{self.name}.yaml"
         self.clock = WallClock(root / f"{self.name}.clock")
-        environ = {"TMPDIR": str(self.run_dir), **(self.clock.environ(wall_clock) if wall_clock else {})}
+        environ = {"TMPDIR": str(self.run_dir), **self.clock.environ}
+        if preload is not None:
+            environ["LD_PRELOAD"] = str(preload)
         settings = [f"{name}={value}" for name, value in environ.items()]
         command = ["env", *settings, *python("cp.cli", "cp", "run", "--config", str(config))]
         self.process = Process(self.name, network.inside(number, command), self.log_path)
@@ -119,10 +121,10 @@ class Replica:
 class Replicas:
     """The cluster; a Rig (chaos/trial.py). Everything is ended and removed on the way out."""
 
-    def __init__(self, root: Path, network: Network, wall_clock: Path | None = None) -> None:
+    def __init__(self, root: Path, network: Network, preload: Path | None = None) -> None:
         self.network = network
         create_ca(root / "certs")
-        self.members = [Replica(number, root, network, wall_clock) for number in network.numbers]
+        self.members = [Replica(number, root, network, preload) for number in network.numbers]
         self.replicas = {member.name: member.url for member in self.members}
         self._session: aiohttp.ClientSession | None = None
 

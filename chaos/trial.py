@@ -77,7 +77,7 @@ class Report:
         return (
             f"{self.fault.name:24} {self.acknowledged:5} acknowledged ({self.during} meanwhile, "
             f"{self.history.unknown} unknown)  {reads:5} reads  {self.history.watched:5} watched  "
-            f"longest gap {self.longest_gap_s:4.1f} s  {verdict}"
+            f"longest gap {self.longest_gap_s:4.1f} s  {self.seconds:3.0f} s in all  {verdict}"
         )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from chaos.faultproxy import FaultProxy, Misbehaviour
+from chaos.faultproxy import CARRIES, FaultProxy, Misbehaviour
 
 DEADLINE_S = 10.0
 
@@ -115,3 +117,36 @@ async def test_a_target_that_is_away_ends_the_connection() -> None:
             assert await reader.read(1) == b""
         writer.close()
         await proxy.close()
+
+
+@pytest.mark.process
+async def test_as_a_process_it_says_that_it_carries_and_resets_now_and_then() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with echo() as (host, target), asyncio.timeout(DEADLINE_S):
+        options = ["--listen", str(port), "--target", f"{host}:{target}", "--reset-each", "0.3"]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "chaos.faultproxy", *options), stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            reader, writer = await connect_to(port)
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                while True:
+                    writer.write(b"ping")
+                    assert await reader.readexactly(4) == b"ping"
+            writer.close()
+            assert process.stdout is not None
+            assert (await process.stdout.readline()).decode().strip() == CARRIES
+            process.terminate()
+            assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def connect_to(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            return await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.05)
