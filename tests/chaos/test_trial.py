@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chaos import wrong_servers as servers
 from chaos.history import Stalled
 from chaos.shell import CommandFailed, missing, run
 from chaos.trial import Fault, Report, summary, trial
 from raftstore.errors import Unavailable
 from raftstore.types import Commit
-from tests.chaos import wrong_servers as servers
 
 
 class Rig:
