@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-# Written by the control plane at each write: they say when, which is told beside the difference.
-_BOOKKEEPING = frozenset({"creationTime", "modificationTime", "kri"})
+# When it was written, and which resource it is, are told beside the difference.
+_BOOKKEEPING = frozenset({"creationTime", "modificationTime", "kri", "type", "mesh", "name"})
 _SECRETS = frozenset({"Secret", "GlobalSecret"})
 _HIDDEN = "(hidden)"
 _ABSENT: Any = object()
@@ -59,6 +59,13 @@ def field_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | N
     if (after or before or {}).get("type") in _SECRETS:
         return [_hidden(change) for change in found]
     return list(found)
+
+
+def without_secrets(document: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A resource as an audit log may keep it: that there is a secret, but not what it holds."""
+    if document is None or document.get("type") not in _SECRETS or "data" not in document:
+        return document
+    return document | {"data": _HIDDEN}
 
 
 def _hidden(change: FieldChange) -> FieldChange:

@@ -2,9 +2,9 @@
 
 Filters: `type`, `mesh` (with the Mesh itself), `name`, `actor`; `since` (only later) and `until`, each an
 index or a time. As pages, newest first; the answer tells `oldestIndex`, beyond which nothing is kept
-here. `?include=changes` adds the field diff to each event. `?format=jsonl` is the export: one event per
-line, oldest first, whole or not at all: below `oldestIndex` the answer is 410, never a gap.
-`?watch=true` streams what happens from now on (or after `since`).
+here. `?include=changes` adds the field diff to each event. What secrets hold is never told.
+`?format=jsonl` is the export: one event per line, oldest first, whole or not at all: below `oldestIndex`
+the answer is 410, never a gap. `?watch=true` streams what happens from now on (or after `since`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cp.api.events import event_body
 from cp.api.kinds import may_see
 from cp.api.lists import page_of
 from cp.api.watch import wants_watch, watch
+from cp.fielddiff import without_secrets
 from cp.history import Entry
 from cp.limits import HISTORY_CHUNK, HISTORY_SCANNED_MAX
 from cp.problems import Problem, bad_parameter
@@ -150,7 +151,9 @@ class _History:
 
     def _body(self, request: web.Request, event: Event, before: View, with_changes: bool) -> dict[str, Any]:
         shown = _visible(request, self._context, ResourceKey(*event.key))
-        return event_body(event, with_resource=shown, before=before if shown and with_changes else None)
+        body = event_body(event, with_resource=shown, before=before if shown and with_changes else None)
+        # Who may read secrets may do so where they are; logs are kept, and travel.
+        return body | {"resource": without_secrets(body["resource"])} if shown else body
 
 
 def with_changes_of(request: web.Request) -> bool:

@@ -20,7 +20,7 @@ from cp.cli.errors import CommandError
 from cp.cli.fielddiff import field_diff
 from cp.cli.following import Follower
 from cp.cli.terminal import coloured
-from cp.fielddiff import of_document
+from cp.fielddiff import of_document, without_secrets
 from mesh.registry import Kind
 
 MOMENT = "INDEX|TIME"
@@ -128,6 +128,7 @@ async def _follow(args: argparse.Namespace, params: dict[str, str]) -> None:
     told = 0
     async for message in Follower(control_plane_of(args), "/history", params).messages():
         for event in orjson.loads(message.data)["events"]:
+            event["resource"] = without_secrets(event.get("resource"))
             text = text_of(event) if args.output == "text" else orjson.dumps(event).decode() + "\n"
             sys.stdout.write(text)
             sys.stdout.flush()

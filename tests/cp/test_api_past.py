@@ -149,6 +149,9 @@ async def test_secrets_change_unseen(api: Api) -> None:
         await api.put(path, secret | {"data": data})
     changes = (await api.get("/history?include=changes&name=s")).json["items"][0]["changes"]
     assert changes == [{"op": "replace", "path": "data", "before": "(hidden)", "after": "(hidden)"}]
+    for form in ("json", "jsonl"):
+        told = (await api.get(f"/history?format={form}&name=s")).text
+        assert "(hidden)" in told and "Zmlyc3QK" not in told
     stranger = await api.get("/history?include=changes&name=s", headers={"X-Forwarded-For": "10.0.0.1"})
     assert "changes" not in stranger.json["items"][0]
     assert "resource" not in stranger.json["items"][0]

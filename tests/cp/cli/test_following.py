@@ -106,5 +106,5 @@ async def test_a_refusal_is_no_reason_to_try_again(serve: Serve) -> None:
 
 
 async def test_nobody_there_is_told_at_once() -> None:
-    with pytest.raises(Unreachable, match="127.0.0.1:1"):
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         await followed(1, "http://127.0.0.1:1")

@@ -96,3 +96,68 @@ async def test_watch_prints_what_happened_since(api: Api, cli: Cli) -> None:
     assert orjson.loads(ran.out)["items"][0]["type"] == "Mesh"
     ran = await cli("watch", "--since", "soon", api=api)
     assert (ran.status, "'soon' is neither a log index nor a time" in ran.err) == (1, True)
+
+
+# --- the audit log ------------------------------------------------------------------------
+
+
+async def test_the_audit_log_is_exported_and_followed(api: Api, cli: Cli, tmp_path: Path) -> None:
+    await api.mesh()
+    file = write(tmp_path / "t.yaml", a=1)
+    await cli("apply", "-f", file, "--reason", "first", api=api)
+    begin = str(api.worker.live.index)
+    await cli("apply", "-f", write(tmp_path / "t.yaml", a=2), "--reason", "second", api=api)
+    secret = {"type": "Secret", "mesh": "default", "name": "s", "data": "aGlkZGVuCg=="}
+    await api.put("/meshes/default/secrets/s", secret)
+    exported = await cli("history", "--all", "-o", "jsonl", "--since", begin, api=api)
+    events = [orjson.loads(line) for line in exported.out.splitlines()]
+    policy = next(event for event in events if event["name"] == "a")
+    assert (policy["reason"], policy["changes"][0]["after"]) == ("second", "2s")
+    assert "aGlkZGVuCg" not in exported.out
+    count = str(len(events))
+    followed = await cli(
+        "history", "--all", "-o", "jsonl", "--follow", "--since", begin, "--count", count, api=api
+    )
+    assert [orjson.loads(line) for line in followed.out.splitlines()] == events, followed.err
+    one = await cli("history", "--all", "-o", "jsonl", "--since", begin, "--count", "1", api=api)
+    assert len(one.out.splitlines()) == 1
+
+
+async def test_the_history_of_a_moment_a_kind_a_mesh_and_a_user(api: Api, cli: Cli, tmp_path: Path) -> None:
+    await api.mesh()
+    await cli("apply", "-f", write(tmp_path / "t.yaml", a=1), api=api)
+    then = str(api.worker.live.index)
+    await cli("apply", "-f", write(tmp_path / "t.yaml", a=2, b=1), api=api)
+
+    async def told(*flags: str) -> list[str]:
+        ran = await cli("history", *flags, "-o", "json", api=api)
+        assert ran.status == 0, ran.err
+        return [event["name"] for event in orjson.loads(ran.out)]
+
+    assert await told("meshtimeout", "a", "--at", then) == ["a"]
+    assert await told("meshtimeouts") == ["b", "a", "a"]
+    assert await told("--all", "--mesh", "default", "--actor", "mesh-system:admin") == [
+        "b",
+        "a",
+        "a",
+        "default",
+    ]
+    assert await told("--all", "--actor", "nobody") == []
+    assert await told("meshtimeouts", "--count", "2") == ["b", "a"]
+    ran = await cli("history", api=api)
+    assert ran.err == "Error: name a KIND, or --all for the history of everything\n"
+    ran = await cli("history", "--all", "--follow", "--at", "1", api=api)
+    assert "--follow goes with neither --at nor -o json" in ran.err
+
+
+async def test_differences_between_moments(api: Api, cli: Cli, tmp_path: Path) -> None:
+    await api.mesh()
+    indexes = []
+    for seconds in (1, 2, 3):
+        await cli("apply", "-f", write(tmp_path / "t.yaml", a=seconds), api=api)
+        indexes.append(str(api.worker.live.index))
+    line = '~ spec.to[0].default.connectionTimeout: "{}" -> "{}"\n'
+    diff = ("diff", "meshtimeout", "a")
+    ran = await cli(*diff, "--from", indexes[0], "--to", indexes[1], api=api)
+    assert ran.out == line.format("1s", "2s")
+    assert (await cli(*diff, "--at", indexes[1], api=api)).out == line.format("2s", "3s")
