@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import grpc.aio
 import pytest
 
-from chaos.fakeenvoy import Connection as Client
 from chaos.fakeenvoy import FakeEnvoy
 from cp.balance import (
     REASON,
@@ -32,8 +29,8 @@ from raftstore.errors import Unavailable
 from raftstore.memory import MemoryStore
 from raftstore.port import Member, Status
 from tests.xds.fixtures import StaticSource, cluster
+from tests.xds.test_server import serving
 from xds.server import AdsServer
-from xds.types import CLUSTER
 
 
 def insight(name: str, instance: str, *, gone: bool = False, kind: str = "DataplaneInsight") -> Any:
@@ -127,32 +124,25 @@ class ThreeReplicas(MemoryStore):
 async def test_streams_are_ended_with_a_reason_until_the_surplus_is_gone() -> None:
     source, connections, store = StaticSource(), Connections(), ThreeReplicas()
     source.put(cluster("a"))
-    server = AdsServer(source, observers=[connections])
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{await server.start('127.0.0.1:0')}")
-    clients = [Client(FakeEnvoy(f"default.p{number}"), channel, {}) for number in range(40)]
-    await asyncio.gather(*(each.until(lambda envoy: CLUSTER in envoy.resources) for each in clients))
     settings = Streams(balance_per_second=1000, balance_interval=0.005)
     balancer = Balancer(store, connections, settings, "h-cp-1-1", "cp-1", alone=True)
-    others = [insight(f"q{number}", f"h-cp-{2 + number % 2}-1") for number in range(10)]
-    view = View.of(others)
-    assert await balancer.look(view, 0.0) == []
-    sent: list[str] = []
-    for number in range(6):
-        sent += await balancer.look(view, SETTLE_S + number)
-        moved = [insight(each.partition(".")[2], "h-cp-2-1") for each in sent]
-        view = View.of([*others, *moved])
-    # 50 streams of three replicas, a mean of 17: down to 20, in four looks of five.
-    assert len(sent) == len(set(sent)) == balancer.sent_away == 20
-    assert len(connections) == 20
-    ended = [each for each in clients if each.envoy.node_id in sent]
-    assert {await each.ended() for each in ended} == {("UNAVAILABLE", REASON)}
-    store.reachable = False
-    assert await balancer.look(view, 1e6) == []
-    await _close(clients, channel, server)
-
-
-async def _close(clients: Sequence[Client], channel: grpc.aio.Channel, server: AdsServer) -> None:
-    for each in clients:
-        await each.close()
-    await channel.close(None)
-    await server.stop(0)
+    async with serving(AdsServer(source, observers=[connections])) as connect:
+        clients = [connect(FakeEnvoy(f"default.p{number}")) for number in range(40)]
+        async with asyncio.timeout(10):
+            while sum(each.stream.status.acked == each.responses > 0 for each in connections) < 40:
+                await asyncio.sleep(0.001)
+        others = [insight(f"q{number}", f"h-cp-{2 + number % 2}-1") for number in range(10)]
+        view = View.of(others)
+        assert await balancer.look(view, 0.0) == []
+        sent: list[str] = []
+        for number in range(6):
+            sent += await balancer.look(view, SETTLE_S + number)
+            moved = [insight(each.partition(".")[2], "h-cp-2-1") for each in sent]
+            view = View.of([*others, *moved])
+        # 50 streams of three replicas, a mean of 17: down to 20, in four looks of five.
+        assert len(sent) == len(set(sent)) == balancer.sent_away == 20
+        assert len(connections) == 20
+        ended = [each for each in clients if each.envoy.node_id in sent]
+        assert {await each.ended() for each in ended} == {("UNAVAILABLE", REASON)}
+        store.reachable = False
+        assert await balancer.look(view, 1e6) == []
