@@ -4,8 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SEEDS ?= 60
+# About four minutes of two quiet cores.
+SEEDS ?= 900
 FIRST_SEED ?= 1
+JOBS ?= 0
+MINUTES ?= 30
 CHAOS_IN_TEST ?= kill-leader deaf-leader power-loss
 COMPOSE_IN_TEST ?= kill-leader disconnect-leader full-volume
 ARGS ?=
@@ -56,12 +59,17 @@ conformance: setup ## replay Kuma's cases [SUITE=name]; RAFTMESH_CONFORMANCE nam
 	$(BIN)/python -m pytest tests/conformance -s $(if $(SUITE),-k $(SUITE)) $(ARGS)
 
 .PHONY: sim
-sim: setup ## simulated clusters under faults: SEEDS=n FIRST_SEED=k
-	$(BIN)/python -m chaos.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+sim: setup ## simulated clusters under faults: SEEDS=n FIRST_SEED=k [JOBS=cores]
+	$(BIN)/python -m chaos.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED) --jobs $(JOBS)
+
+.PHONY: soak
+soak: setup ## the same for MINUTES=n, from FIRST_SEED=k on, else from seeds that nobody ran before
+	$(BIN)/python -m chaos.sim --minutes $(MINUTES) --jobs $(JOBS) \
+	  --first-seed $(if $(filter command line,$(origin FIRST_SEED)),$(FIRST_SEED),$$(date +%s))
 
 .PHONY: judges
-judges: setup ## deliberately broken builds, each of which the simulation must catch
-	$(BIN)/python -m chaos.sim judges
+judges: setup ## deliberately broken builds and servers, each of which the rigs must catch
+	$(BIN)/python -m chaos.judges
 
 .PHONY: chaos
 chaos: setup ## real replicas in network namespaces under faults, as root: [FAULT="name ..."] [ARGS="--replicas 5"]

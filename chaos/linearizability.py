@@ -15,14 +15,16 @@ Keys are independent registers, so each is checked alone, which keeps the search
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from raftstore.guarantees import Violation
 
 # More states than this for one key means a workload that is not fit to be checked.
-STATES_MAX = 2_000_000
+STATES_MAX = 200_000
+# A register's value that was written and that nobody read; no value of a workload.
+HIDDEN = "\0hidden"
 
 
 class Linearizable(Violation):
@@ -67,30 +69,79 @@ def check(history: Iterable[Operation], initial: str | None = None) -> int:
 
 def is_linearizable(operations: Sequence[Operation], initial: str | None = None) -> bool:
     """Whether one register's history is linearizable. Raises TooComplex."""
-    ordered = sorted(operations, key=lambda each: each.called)
-    called = [each.called for each in ordered]
-    returned = [inf if each.returned is None else each.returned for each in ordered]
-    must = sum(1 << n for n, each in enumerate(ordered) if each.returned is not None)
+    search = _Search(operations)
     seen: set[tuple[int, str | None]] = set()
     stack: list[tuple[int, str | None]] = [(0, initial)]
     while stack:
         done, value = stack.pop()
-        if done & must == must:
+        done = search.with_reads(done, value)
+        if done & search.must == search.must:
             return True
         if (done, value) in seen:
             continue
         seen.add((done, value))
         if len(seen) > STATES_MAX:
-            raise TooComplex(f"more than {STATES_MAX} states for {len(ordered)} operations")
-        # An operation may come next only if it was called before every other pending one returned.
-        first_return = min(returned[n] for n in range(len(ordered)) if not done >> n & 1)
-        for n, each in enumerate(ordered):
-            if called[n] > first_return:
-                break
-            if done >> n & 1:
-                continue
-            if each.is_write:
-                stack.append((done | 1 << n, each.write))
-            elif each.read == value:
-                stack.append((done | 1 << n, value))
+            raise TooComplex(f"more than {STATES_MAX} states for {len(operations)} operations")
+        stack.extend(search.next_writes(done, value))
     return False
+
+
+class _Search:
+    """One history; what is in order already is a set of bits, one for each operation.
+
+    Three things need no search, which keeps it short though many writes overlap. A read of
+    the present value may come at once: it changes nothing. A write that nobody still has to
+    read may come just before another, which hides it. And a write that hides a value which
+    somebody still has to read, and nobody will write again, is a dead end.
+    """
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._ordered = sorted(operations, key=lambda each: each.called)
+        self._returned = [inf if each.returned is None else each.returned for each in self._ordered]
+        self.must = sum(1 << n for n, each in enumerate(self._ordered) if each.returned is not None)
+
+    def with_reads(self, done: int, value: str | None) -> int:
+        """`done` with every read that may come now and returns what there is."""
+        while True:
+            reads = sum(
+                1 << n
+                for n in self._possible(done)
+                if not self._is_write(n) and self._ordered[n].read == value
+            )
+            if not reads:
+                return done
+            done |= reads
+
+    def next_writes(self, done: int, value: str | None) -> Iterator[tuple[int, str | None]]:
+        """The states after the next write, likely ones last."""
+        wanted, offered = self._wanted(done), self._offered(done)
+        if not wanted <= offered | {value}:
+            return
+        possible = [n for n in self._possible(done) if self._is_write(n)]
+        hidden = sum(1 << n for n in possible if self._value(n) not in wanted and 1 << n & self.must)
+        if hidden and (value not in wanted or value in offered):
+            yield done | hidden, HIDDEN
+        for n in reversed(possible):
+            written = self._value(n)
+            if written in wanted and (value not in wanted or value in offered or value == written):
+                yield done | hidden | 1 << n, written
+
+    def _possible(self, done: int) -> Iterator[int]:
+        """Operations that were called before every other pending one returned."""
+        pending = [n for n in range(len(self._ordered)) if not done >> n & 1]
+        first_return = min((self._returned[n] for n in pending), default=inf)
+        return (n for n in pending if self._ordered[n].called <= first_return)
+
+    def _wanted(self, done: int) -> set[str | None]:
+        """What pending reads return."""
+        return {each.read for n, each in enumerate(self._ordered) if not each.is_write and not done >> n & 1}
+
+    def _offered(self, done: int) -> set[str | None]:
+        """What pending writes write."""
+        return {each.write for n, each in enumerate(self._ordered) if each.is_write and not done >> n & 1}
+
+    def _is_write(self, n: int) -> bool:
+        return self._ordered[n].is_write
+
+    def _value(self, n: int) -> str | None:
+        return self._ordered[n].write

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from msgspec import structs
 
@@ -23,8 +23,20 @@ from raftstore.memory import MemoryStore
 from raftstore.port import Status, Store
 from raftstore.state import Requests
 from raftstore.types import Bookmark, Commit, FeedItem, Outcome, Put, Txn
-from tests.cp.conftest import ENVIRON
 
+# Loopback, free ports, and no keys, which take a tenth of a second each.
+ENVIRON = {
+    "RAFTMESH_API_SERVER_HTTP_PORT": "0",
+    "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
+    "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
+    "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
+    "RAFTMESH_DIAGNOSTICS_INTERFACE": "127.0.0.1",
+    "RAFTMESH_DP_SERVER_PORT": "0",
+    "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
+    "RAFTMESH_DP_SERVER_AUTHN_DP_PROXY_DP_TOKEN_ENABLE_ISSUER": "false",
+    "RAFTMESH_DP_SERVER_AUTHN_ZONE_PROXY_ZONE_TOKEN_ENABLE_ISSUER": "false",
+    "RAFTMESH_API_SERVER_AUTHN_TOKENS_ENABLE_ISSUER": "false",
+}
 REPLICAS = ("r1", "r2", "r3")
 LAG_S = 0.02
 EACH = 10  # every so many writes one is done wrong
@@ -123,12 +135,51 @@ class SkippingLive(LiveView):
                 yield item
 
 
+class ForgetfulLive(LiveView):
+    """A watch that breaks now and then, as any does, and goes on at the head wherever its client was."""
+
+    async def commits(self, after: int) -> AsyncIterator[Commit | Bookmark]:
+        count = 0
+        async for item in super().commits(max(after, self.index)):
+            yield item
+            count += isinstance(item, Commit)
+            if count == 2 * EACH:
+                return
+
+
 class SkippingWorker(Worker):
+    live_type: type[LiveView] = SkippingLive
+
     def __init__(self, config: Config, store: Store) -> None:
         super().__init__(config, store)
-        self.live = SkippingLive(store, self.metrics)
+        self.live = self.live_type(store, self.metrics)
         self.resources = Resources(store, self.live, config, self.metrics)
         self.context = replace(self.context, live=self.live, resources=self.resources)
+
+
+class ForgetfulWorker(SkippingWorker):
+    live_type = ForgetfulLive
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A server that is wrong in one way. `breaks`: the promise that it must be caught by."""
+
+    name: str
+    breaks: str = ""
+    replica: type[Replica] = Replica
+    worker: type[Worker] = Worker
+
+
+RIGHT = Wrong("right")
+WRONG = (
+    Wrong("server: stale read served as linearizable", "Linearizable", StaleReads),
+    Wrong("server: acknowledges what it never wrote", "Durable", LosesWrites),
+    Wrong("server: request-id table dropped", "ExactlyOnce", WritesTwice),
+    Wrong("server: half transactions", "Atomic", HalfTransactions),
+    Wrong("server: a watch skips on overload", "Reliable", worker=SkippingWorker),
+    Wrong("server: resume by head only", "Reliable", worker=ForgetfulWorker),
+)
 
 
 class Cluster:
@@ -148,14 +199,15 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(replica: type[Replica] = Replica, worker: type[Worker] = Worker) -> AsyncIterator[Cluster]:
+async def cluster(kind: Wrong = RIGHT) -> AsyncIterator[Cluster]:
     """Three workers over one log, served over HTTP."""
     environ = ENVIRON | {"RAFTMESH_DEFAULTS_SKIP_MESH_CREATION": "false"}
     async with AsyncExitStack() as stack:
         log, urls = MemoryStore(), {}
         stack.push_async_callback(log.close)
         for name in REPLICAS:
-            made = worker(load(None, environ | {"RAFTMESH_RAFT_NODE_ID": name}).config, replica(log, name))
+            config = load(None, environ | {"RAFTMESH_RAFT_NODE_ID": name}).config
+            made = kind.worker(config, kind.replica(log, name))
             stack.push_async_callback(made.stop)
             await made.start()
             urls[name] = f"http://127.0.0.1:{made.ports['apiServer.http.port']}"

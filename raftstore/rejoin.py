@@ -7,7 +7,8 @@ which its lost acknowledgement had committed. So it comes back as a new member w
 1.  It is *silent*: takes part in no election, acknowledges nothing, and asks its peers for
     readmission. meta.json says so, so that a restart in between does not forget it.
 2.  The leader removes it from the membership. That is committed by the others alone, so from
-    then on no quorum that counts it can exist in an older term than the leader's.
+    then on no quorum that counts it can exist in an older term than the leader's. A leader that
+    finds it removed already, but not for certain (a former leader may have begun it), waits.
 3.  The leader sends its term. The replica adopts it and casts its vote of that term for the
     leader, durably: whatever it promised in this or an earlier term can no longer matter.
 4.  It speaks again; the leader adds it, and it is sent the log or a snapshot.
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING
 
 from raftstore.frames import Value
 from raftstore.guard_messages import NUMBER_MAX
+from raftstore.node import Node
+from raftstore.wal import Wal
 
 if TYPE_CHECKING:
     from raftstore.replica import Replica
@@ -84,6 +87,8 @@ class Rejoin:
         why = ""
         if peer in node.voters:
             why = await replica.admin.change("remove", peer)
+        elif not node.membership_committed():
+            why = "it is removed, but that is not committed yet"
         if not why:
             replica.send(peer, ("readmitted", node.term))
             replica.kick()
@@ -96,23 +101,27 @@ class Rejoin:
     # --- the side that lost its disk ----------------------------------------------------------------
 
     def _readmitted(self, leader: str, term: int) -> None:
-        replica, node = self._replica, self._replica.node
-        if not self.silent or term < node.term:
+        replica = self._replica
+        if not self.silent or term < replica.node.term:
             return
-        end = NUMBER_MAX
-        vote = {
-            "type": "request_vote",
-            "term": term,
-            "last_log_index": end,
-            "last_log_term": end,
-            "transfer": True,
-        }
-        node.receive(leader, vote)
-        node.drain_outbox()
-        voted = (replica.wal.getCurrentTerm(), replica.wal.getVotedForNodeId())
-        if voted != (term, leader) or not replica.wal.hard_state_durable:
-            log.warning("cannot promise term %d to %s yet: %s", term, leader, voted)
+        if not promise(replica.node, replica.wal, leader, term):
+            log.warning("cannot promise term %d to %s yet", term, leader)
             return
         self._directory.recovered()
         self.silent = False
         log.info("readmitted by %s in term %d", leader, term)
+
+
+def promise(node: Node, wal: Wal, leader: str, term: int) -> bool:
+    """Cast the vote of `term` for `leader`, durably, saying nothing; whether it is cast."""
+    end = NUMBER_MAX
+    vote = {
+        "type": "request_vote",
+        "term": term,
+        "last_log_index": end,
+        "last_log_term": end,
+        "transfer": True,
+    }
+    node.receive(leader, vote)
+    node.drain_outbox()
+    return (wal.getCurrentTerm(), wal.getVotedForNodeId()) == (term, leader) and wal.hard_state_durable

@@ -3,67 +3,100 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from chaos.sim.invariants import Violation
+from chaos.sim.broken import by_name
+from chaos.sim.cluster import REAL
+from chaos.sim.commands import ScriptError
+from chaos.sim.host import Build
+from chaos.sim.recording import Played, Recording
+from chaos.sim.runner import FOUND, Tally, run_seeds, summary
 from chaos.sim.schedule import Schedule
+from chaos.sim.shrink import shrink
+from raftstore.errors import StoreError
 
 
-def main(arguments: Sequence[str]) -> int:
-    if arguments[:1] == ["judges"]:
-        from chaos.sim.judges import main as judge
-
-        return judge(arguments[1:])
-    parser = argparse.ArgumentParser(prog="python -m chaos.sim")
-    parser.add_argument("--seeds", type=int, default=100, help="how many schedules to run")
-    parser.add_argument("--first-seed", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="run this one only")
-    parser.add_argument("--trace", action="store_true", help="with --seed: tell what happens")
-    options = parser.parse_args(arguments)
-    if options.seed is not None:
-        return _one(options.seed, options.trace)
-    return _many(options.first_seed, options.seeds)
-
-
-def _one(seed: int, trace: bool) -> int:
-    schedule = Schedule(seed, trace=trace)
-    failure = None
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
     try:
-        schedule.run()
-    except Violation as violation:
-        failure = violation
+        build = by_name(options.build) if options.build else REAL
+        if options.build:
+            logging.disable(logging.CRITICAL)  # the core complains loudly of what broken builds make it do
+        if options.script:
+            return _script(options.script, build, options.trace)
+        if options.seed is not None:
+            return _one(options.seed, build, options)
+        return _many(options)
+    except (ScriptError, StoreError, OSError, ValueError) as error:
+        print(f"raftmesh-sim: {error}", file=sys.stderr)
+        return 2
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="raftmesh-sim", description="Simulated clusters under seeded faults; every promise is checked."
+    )
+    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many schedules to run")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="K", help="the first of them")
+    parser.add_argument("--minutes", type=float, metavar="M", help="instead of --seeds: run for so long")
+    parser.add_argument("--jobs", type=int, default=0, metavar="J", help="processes; default: one per core")
+    parser.add_argument("--seed", type=int, metavar="N", help="run this one only")
+    parser.add_argument("--script", type=Path, metavar="FILE", help="play a script")
+    parser.add_argument("--trace", action="store_true", help="with --seed or --script: tell what happens")
+    parser.add_argument("--build", metavar="NAME", help="with --seed or --script: a broken build (judges)")
+    parser.add_argument("--no-shrink", action="store_true", help="do not cut failing seeds down to scripts")
+    parser.add_argument(
+        "--found", type=Path, default=FOUND, metavar="DIR", help="where scripts of failing seeds go"
+    )
+    return parser
+
+
+def _script(path: Path, build: Build, trace: bool) -> int:
+    lines: list[str] | None = [] if trace else None
+    played = Played(Recording.parse(path.read_text()), build, lines)
+    failure = played.violation()
+    for line in lines or ():
+        print(line)
+    if failure is not None:
+        print(f"{path}: {type(failure).__name__}: {failure}")
+    print(summary(Tally(1, len(played.cluster.history.acknowledged), violations=int(failure is not None))))
+    return int(failure is not None)
+
+
+def _one(seed: int, build: Build, options: argparse.Namespace) -> int:
+    schedule = Schedule(seed, build, trace=options.trace)
+    failure = schedule.violation()
     for line in schedule.cluster.lines or ():
         print(line)
     if failure is not None:
         print(f"seed {seed}: {type(failure).__name__}: {failure}")
-    _summary(1, len(schedule.cluster.history.acknowledged), int(failure is not None))
+        found = None if options.no_shrink else shrink(schedule.recording, build)
+        if found is not None:
+            options.found.mkdir(parents=True, exist_ok=True)
+            path = options.found / f"seed-{seed}.txt"
+            path.write_text(found.text(f"seed {seed}" + (f" with {build.name}" if options.build else "")))
+            print(f"shrunk in {found.plays} plays to {len(found.recording.lines)} lines, {path}:")
+            print(path.read_text(), end="")
+    print(summary(Tally(1, len(schedule.cluster.history.acknowledged), violations=int(failure is not None))))
     return int(failure is not None)
 
 
-def _many(first: int, count: int) -> int:
-    acknowledged = reads = violations = 0
-    began = time.monotonic()
-    for seed in range(first, first + count):
-        schedule = Schedule(seed)
-        try:
-            schedule.run()
-        except Violation as violation:
-            violations += 1
-            print(f"seed {seed}: {type(violation).__name__}: {violation}", flush=True)
-            print(f"  replay: python -m chaos.sim --seed {seed} --trace", flush=True)
-        acknowledged += len(schedule.cluster.history.acknowledged)
-        reads += schedule.cluster.history.reads
-    seconds = time.monotonic() - began
-    print(f"{reads} linearizable reads checked, {seconds / max(1, count):.2f} s per schedule")
-    _summary(count, acknowledged, violations)
-    return int(violations > 0)
-
-
-def _summary(schedules: int, acknowledged: int, violations: int) -> None:
-    print(f"simulation: {schedules} schedules, {acknowledged} acknowledged writes, {violations} violations")
+def _many(options: argparse.Namespace) -> int:
+    tally = run_seeds(
+        options.first_seed,
+        None if options.minutes else options.seeds,
+        minutes=options.minutes,
+        jobs=options.jobs,
+        found=None if options.no_shrink else options.found,
+    )
+    print(summary(tally))
+    return int(tally.violations > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

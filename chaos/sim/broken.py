@@ -5,9 +5,12 @@ A suite that finds nothing wrong proves little unless it finds what is wrong.
 
 from __future__ import annotations
 
+from typing import Any
+
 from chaos.sim.host import Build, WatchedWal
 from chaos.sim.machine import ForgetsRequests, SnapshotsForgetRequests
 from raftstore.errors import StoreError
+from raftstore.feed import Feed, Reader
 from raftstore.guard import Guard
 from raftstore.guard_append import AppendGuard
 from raftstore.guard_election import ElectionGuard
@@ -156,17 +159,37 @@ class _VoteNotDurable(WatchedWal):
         return True
 
 
+class _ResumesAtHead(Feed):
+    """A watch that is resumed goes on with what comes next, wherever it had been."""
+
+    def reader(self, after: int | None = None) -> Reader:
+        if after is None:
+            return super().reader()
+        return Reader(self, self._nodes[-1], after)
+
+
+class _SkipsOnOverload(Feed):
+    """A reader that is too slow finds itself at the oldest commit that is left, as a bounded queue does."""
+
+    def _drop(self, count: int, onward: Any = None) -> None:
+        super()._drop(
+            count, onward or self._nodes[min(self._first + max(0, count) + 1, len(self._nodes) - 1)]
+        )
+
+
 STOCK = Build("guard-off", node=StockNode)
 BROKEN: tuple[Build, ...] = (
     STOCK,
-    Build("ack-before-fsync", node=_with(append=_AcksBeforeSync)),
-    Build("leader-counts-unsynced", node=_LeaderCountsUnsynced),
-    Build("no-conflict-test", node=_with(append=_NoConflictTest)),
+    Build("acknowledge-before-fsync", node=_with(append=_AcksBeforeSync)),
+    Build("leader-counts-what-is-not-on-disk", node=_LeaderCountsUnsynced),
     Build("vote-not-durable", wal=_VoteNotDurable),
-    Build("no-term-in-acks", node=_with(append=_NoTermInAcks)),
-    Build("requests-forgotten", machine=ForgetsRequests),
+    Build("no-term-in-acknowledgements", node=_with(append=_NoTermInAcks)),
+    Build("request-id-table-dropped", machine=ForgetsRequests),
+    Build("resume-by-head-only", feed=_ResumesAtHead),
+    Build("watch-skips-on-overload", feed=_SkipsOnOverload),
+    Build("stale-read-served-as-linearizable", node=_with(read=_NoReadQuorum)),
+    Build("no-conflict-test", node=_with(append=_NoConflictTest)),
     Build("snapshots-forget-requests", machine=SnapshotsForgetRequests),
-    Build("stale-read", node=_with(read=_NoReadQuorum)),
     Build("read-numbers-repeat", node=_with(read=_ReadNumbersRepeat)),
     Build("two-changes-at-once", node=_TwoChangesAtOnce),
     Build("no-pre-vote", node=_with(election=_NoPreVote)),

@@ -1,15 +1,23 @@
-"""A simulated cluster: hosts, network, clients and checker on one virtual clock."""
+"""A simulated cluster: hosts, network, clients, watchers and checker on one virtual clock.
+
+time passes by step(): messages arrive, each host takes its turn, watchers read, the checker looks
+things happen between two steps: a host stops, a link is cut, a client asks (commands.py)
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from chaos.sim.chance import Chance
 from chaos.sim.clients import Clients, History
+from chaos.sim.disk import PowerLost
 from chaos.sim.host import Build, DiskSpeed, Host
 from chaos.sim.invariants import Checker, NotConverged
 from chaos.sim.network import Network
+from chaos.sim.watchers import Watcher
 from raftstore.config import RaftConfig
+from raftstore.errors import Corrupt
 
 STEP_S = 0.01
 REAL = Build()
@@ -26,25 +34,43 @@ class Cluster:
         build: Build = REAL,
         config: RaftConfig | None = None,
         spare: Sequence[str] = (),
+        observers: Sequence[str] = (),
     ) -> None:
-        """spare: hosts that run, with an empty log and no say, until they are added."""
-        self.rng = random.Random(seed)
+        """spare: hosts that run, with an empty log and no say, until they are added.
+
+        observers: hosts that are replicated to from the start, and have no say either.
+        """
+        self.seed = seed
+        self.steps = 0
         self.now = 1000.0
-        self.network = Network(random.Random(self.rng.random()))
+        self.network = Network(self.chance)
         self.history = History()
         self.checker = Checker(self)
-        self.clients = Clients(self, random.Random(self.rng.random()))
+        self.clients = Clients(self, self.chance("clients"))
+        self.watchers: dict[str, Watcher] = {}
         self.build = build
         self.config = config or RaftConfig()
         self.lines: list[str] | None = None
         self._shipping: list[tuple[float, str, str, bytes]] = []
         self.hosts: dict[str, Host] = {}
-        for host_id in [*ids, *spare]:
-            voters = () if host_id in spare else tuple(ids)
-            rng = random.Random(self.rng.random())
-            self.hosts[host_id] = Host(host_id, self, voters, build, self.config, rng)
+        for host_id in [*ids, *observers, *spare]:
+            self.hosts[host_id] = Host(
+                host_id,
+                self,
+                voters=() if host_id in spare else tuple(ids),
+                # A voter that is removed is an observer from then on, where there are any.
+                observers=tuple(each for each in [*ids, *observers] if each != host_id) if observers else (),
+                build=build,
+                config=self.config,
+                rng=self.chance(f"{host_id} process"),
+                disk_rng=self.chance(f"{host_id} disk"),
+            )
         for host_id in self.hosts:
             self.start(host_id)
+
+    def chance(self, place: str) -> Chance:
+        """The draws of one place."""
+        return Chance(self.seed, place, lambda: self.steps)
 
     @property
     def ids(self) -> list[str]:
@@ -62,18 +88,62 @@ class Cluster:
 
     # --- processes -----------------------------------------------------------------------
 
-    def start(self, host_id: str) -> None:
+    def start(self, host_id: str, *, rebuild: bool = True) -> bool:
+        """Whether it is up now. rebuild: a corrupt log is set aside, else Corrupt is raised."""
         host = self.hosts[host_id]
-        host.start()
+        if host.up:
+            return True
+        with self._may_lose_power(host):
+            try:
+                host.start()
+            except Corrupt as error:
+                if not rebuild:
+                    raise
+                self.trace(f"{host_id} is set aside: {error}")
+                host.set_aside()
+                host.start()
+            self._started(host)
+        return host.up
+
+    def _started(self, host: Host) -> None:
         host.node.on_role = lambda role, leader, term: self.trace(
-            f"{host_id}: {role} of term {term}, leader {leader}"
+            f"{host.id}: {role} of term {term}, leader {leader}"
         )
-        self.checker.restarted(host_id, host.node.applied_index)
-        self.trace(f"{host_id} starts at term {host.node.term}, index {host.node.last_index}")
+        self.checker.restarted(host.id, host.node.applied_index)
+        self.trace(f"{host.id} starts at term {host.node.term}, index {host.node.last_index}")
         for other in self.running():
-            if other.id != host_id:
-                other.node.peer_up(host_id)
-                host.node.peer_up(other.id)
+            if other.id != host.id:
+                self._connect(host, other)
+
+    def _connect(self, one: Host, other: Host) -> None:
+        self.network.disconnect(one.id, other.id)
+        for host, peer in ((other, one.id), (one, other.id)):
+            host.node.peer_up(peer)
+            host.front.peer_up()
+
+    def reset(self, one: str, other: str) -> None:
+        """The connection between two hosts breaks, and is made again."""
+        hosts = self.hosts[one], self.hosts[other]
+        self.network.disconnect(one, other)
+        if all(host.up for host in hosts):
+            hosts[0].node.peer_down(other)
+            hosts[1].node.peer_down(one)
+            self._connect(*hosts)
+
+    @contextmanager
+    def _may_lose_power(self, host: Host) -> Iterator[None]:
+        """For the turns of one host, whose fuse may burn through (disk.py)."""
+        try:
+            yield
+        except PowerLost:
+            host.power_cut(torn=True)
+            self._gone(host.id, "loses power in the middle of something")
+
+    def _gone(self, host_id: str, how: str) -> None:
+        self.trace(f"{host_id} {how}")
+        for other in self.running():
+            self.network.disconnect(host_id, other.id)
+            other.node.peer_down(host_id)
 
     def stop(self, host_id: str, *, power: bool = True, torn: bool = False) -> None:
         """power: lose what is not synced, or with `torn` a part of it; else as kill -9."""
@@ -84,9 +154,13 @@ class Cluster:
             host.power_cut(torn=torn)
         else:
             host.kill()
-        self.trace(f"{host_id} {'loses power' if power else 'is killed'}")
-        for other in self.running():
-            other.node.peer_down(host_id)
+        self._gone(host_id, "loses power" if power else "is killed")
+
+    def watch(self, name: str, host_id: str, *, slow: bool = False) -> None:
+        """Let the watcher `name`, a new one if need be, go on at `host_id`."""
+        if name not in self.watchers:
+            self.watchers[name] = Watcher(name, self, slow=slow)
+        self.watchers[name].connect(host_id)
 
     def ship_snapshot(self, source: str, target: str) -> None:
         """Out of band, once at a time per target, in one virtual tenth of a second."""
@@ -99,23 +173,34 @@ class Cluster:
     # --- time ----------------------------------------------------------------------------
 
     def step(self) -> None:
-        self.now += STEP_S
+        self.steps += 1
+        self.now = 1000.0 + self.steps * STEP_S
         self.network.now = self.now
+        self._mend_connections()
         for source, target, message in self.network.due():
             host = self.hosts[target]
             if host.up:
-                bad = host.node.receive(source, message)
-                if bad is not None:
-                    self.trace(f"{target} refuses a message of {source}: {bad.reason}")
+                with self._may_lose_power(host):
+                    bad = host.receive(source, message)
+                    if bad is not None:
+                        self.trace(f"{target} refuses a message of {source}: {bad.reason}")
         self._deliver_snapshots()
         for host in self.running():
-            host.tick()
+            with self._may_lose_power(host):
+                host.tick()
+        for watcher in self.watchers.values():
+            watcher.step(self.steps)
         self.checker.look()
+
+    def _mend_connections(self) -> None:
+        cut = self.network.cut
+        for one, other in sorted(self.network.broken):
+            if (one, other) not in cut and (other, one) not in cut:
+                self.reset(one, other)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Step for `seconds`, or until `until` holds; whether it did (True without one)."""
-        end = self.now + seconds
-        while self.now < end:
+        for _ in range(max(1, round(seconds / STEP_S))):
             self.step()
             if until is not None and until():
                 return True
@@ -156,10 +241,13 @@ class Cluster:
         self.network.heal()
         self.clients.lose_answers = 0.0
         for host in self.hosts.values():
+            host.disk.fuse = None
             host.free_disk()
             host.speed = DiskSpeed()
-            if not host.up:
-                self.start(host.id)
+            self.start(host.id)
+        for watcher in self.watchers.values():
+            if not watcher.connected:
+                watcher.connect(self.ids[0])
         last = self.clients.insist("last")
 
         def quiet() -> bool:
@@ -169,7 +257,11 @@ class Cluster:
         if not self.run(seconds, quiet):
             state = {h.id: (h.node.role, h.node.term, h.node.applied_index) for h in self.running()}
             raise NotConverged(f"{seconds} s after the faults ended: {state}")
+        self.clients.finish()
         self.checker.final()
+        for watcher in self.watchers.values():
+            watcher.drain()
+            watcher.final()
 
     def reaches(self, one: str, other: str) -> bool:
         """Whether messages can go both ways between two running nodes, now."""
@@ -186,6 +278,8 @@ class Cluster:
         return all(self.hosts[v].node.leader == leaders[0] for v in voters if self.hosts[v].up)
 
     def _equal(self) -> bool:
+        if any(host.recovering or host.rejoining.wanted for host in self.running()):
+            return False
         leaders = self.leaders()
         if len(leaders) != 1:
             return False
@@ -198,5 +292,7 @@ class Cluster:
             self._shipping.remove(item)
             _, source, target, data = item
             if self.hosts[target].up and (source, target) not in self.network.cut:
-                self.hosts[target].install_snapshot(data)
-                self.trace(f"{target} stands at {self.hosts[target].node.applied_index} by a snapshot")
+                host = self.hosts[target]
+                with self._may_lose_power(host):
+                    host.install_snapshot(data)
+                    self.trace(f"{target} stands at {host.node.applied_index} by a snapshot")

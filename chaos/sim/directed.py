@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chaos.sim.clients import Write
 from chaos.sim.cluster import REAL, Cluster
+from chaos.sim.directed_feed import slow_watcher, watch_resumed_elsewhere
 from chaos.sim.host import Build, DiskSpeed
 from chaos.sim.invariants import Disrupted, NotConverged, RotNotFound, crashes_are_violations
 from chaos.sim.network import Message
@@ -430,7 +431,7 @@ def rotten_log(build: Build = REAL) -> Cluster:
     for byte in range(size // 4, 3 * size // 4, 97):
         disk.flip(segment, byte, bit=byte % 8)
         try:
-            cluster.start("C")
+            cluster.start("C", rebuild=False)
         except Corrupt:
             disk.flip(segment, byte, bit=byte % 8)
         else:
@@ -463,6 +464,8 @@ SCENARIOS: dict[str, Scenario] = {
         retry_after_snapshot,
         rejoin_with_snapshot,
         rotten_log,
+        watch_resumed_elsewhere,
+        slow_watcher,
     )
 }
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chaos.sim.machine import CLUSTER_ID, SimMachine, dump, load
+from chaos.sim.disk import SimDisk
+from chaos.sim.front import Front
+from chaos.sim.machine import CLUSTER_ID, SimMachine, header_of, load
+from chaos.sim.rejoining import Rejoining
 from raftstore.config import RaftConfig
-from raftstore.errors import DiskFull
+from raftstore.errors import DiskFull, StoreError
+from raftstore.feed import Feed
+from raftstore.guard_messages import BadMessage
+from raftstore.machine import Applied
 from raftstore.node import Node, SnapshotMeta
-from raftstore.snapshot import commit_file, prune, snapshot_name, snapshot_names
+from raftstore.snapshot import commit_file, prune, save_in_slices, snapshot_name, snapshot_names
 from raftstore.wal.journal import Batch, Wal
-from raftstore.wal.memdisk import MemoryDisk
+from raftstore.wal.recovery import segment_names
 
 if TYPE_CHECKING:
     from chaos.sim.cluster import Cluster
+
+# So small that a schedule of some seconds fills several and lets go of some.
+SEGMENT_BYTES = 12_000
+# How often a process with a full disk tries again, in seconds.
+RETRY_FULL_S = 0.05
 
 
 class WatchedWal(Wal):
@@ -37,10 +48,6 @@ class WatchedWal(Wal):
             self.on_vote(term, votedForNodeId)
 
 
-# How often a process with a full disk tries again, in seconds.
-RETRY_FULL_S = 0.05
-
-
 @dataclass(frozen=True)
 class Build:
     """Which classes a host runs: the real ones, or a judge's broken ones."""
@@ -49,6 +56,7 @@ class Build:
     node: type[Node] = Node
     wal: type[WatchedWal] = WatchedWal
     machine: type[SimMachine] = SimMachine
+    feed: type[Feed] = Feed
 
 
 @dataclass
@@ -60,58 +68,117 @@ class DiskSpeed:
 
 
 @dataclass
+class _Making:
+    """A snapshot that is being written, slice by slice. keep: entries to leave below it."""
+
+    index: int
+    keep: int
+    slices: Iterator[int]
+
+
+@dataclass
 class Host:
-    """start(), kill() and power_cut() any number of times; `disk` stays."""
+    """start(), kill() and power_cut() any number of times; `disk` and `recovering` stay.
+
+    rng: of the process. disk_rng: of the disk. recovering: the disk was set aside, and the
+    replica is silent until the others have readmitted it (raftstore/rejoin.py).
+    """
 
     id: str
     cluster: Cluster
     voters: tuple[str, ...]
+    observers: tuple[str, ...]
     build: Build
     config: RaftConfig
     rng: random.Random
-    disk: MemoryDisk = field(default_factory=MemoryDisk)
+    disk_rng: random.Random
+    disk: SimDisk = field(default_factory=SimDisk)
     speed: DiskSpeed = field(default_factory=DiskSpeed)
     up: bool = False
+    recovering: bool = False
+    # Up to where the log was on the disk when the process ended.
+    left_durable: int = 0
+    # The voters that it knew of then.
+    left_voters: tuple[str, ...] = ()
     _sync: Batch | None = None
     _sync_due: float = 0.0
+    _making: _Making | None = None
 
     def start(self) -> None:
-        wal = self.build.wal.open(self.disk, cluster_id=CLUSTER_ID, node_id=self.id)
-        assert isinstance(wal, WatchedWal)
+        """Raises Corrupt; PowerLost when the fuse burns through on the way."""
+        opened = self.build.wal.open(
+            self.disk, cluster_id=CLUSTER_ID, node_id=self.id, segment_bytes=SEGMENT_BYTES
+        )
+        assert isinstance(opened, WatchedWal)
+        self.wal = opened
         checker = self.cluster.checker
-        wal.on_add = checker.entry_written
-        wal.on_vote = lambda term, vote: checker.voted(self.id, term, vote)
-        self.wal = wal
+        self.wal.on_add = checker.entry_written
+        self.wal.on_vote = lambda term, vote: checker.voted(self.id, term, vote)
         self.machine = self.build.machine()
         snapshot = self._load_snapshot()
         self.node = self.build.node(
             self.id,
-            self.voters,
+            [voter for voter in self.voters if not (self.recovering and voter == self.id)],
             journal=self.wal,
             machine=_Recorder(self),
             config=self.config,
             clock=lambda: self.cluster.now,
             rng=self.rng,
+            observers=self.observers,
             snapshot=snapshot,
         )
         self.node.on_snapshot_needed = lambda peer: self.cluster.ship_snapshot(self.id, peer)
-        self._sync = None
+        self.front = Front(self)
+        self.rejoining = Rejoining(self)
+        self._sync = self._making = None
         self.up = True
+
+    def holds_durably(self, index: int, term: int | None) -> bool:
+        """Whether the entry at `index`, or a snapshot beyond it, would outlive a power cut."""
+        names = snapshot_names(self.disk)
+        if names and int(names[-1].split(".")[0]) >= index:
+            return True
+        if not self.up:
+            return self.left_durable >= index
+        return self.wal.durable_index >= index and self.node.term_at(index) in (None, term)
 
     # --- running -------------------------------------------------------------------------
 
+    def receive(self, peer: str, message: dict[str, Any] | tuple[Any, ...]) -> BadMessage | None:
+        """What the network brought."""
+        if isinstance(message, dict):
+            return None if self.recovering else self.node.receive(peer, message)
+        if not self.rejoining.frame(peer, message):
+            self.front.frame(peer, message)
+        return None
+
+    def send_frame(self, to: str, frame: tuple[Any, ...]) -> None:
+        self.disk.burn()
+        self.cluster.network.send_frame(self.id, to, frame)
+
     def tick(self) -> None:
         self._finish_sync()
+        self.rejoining.tick()
+        self.front.before_tick()
         while self.node.tick():
             pass
+        if self.front.intake.flush():
+            while self.node.tick():
+                pass
+        self._send()
         self._begin_sync()
-        for peer, message in sorted(self.node.drain_outbox(), key=lambda item: item[0]):
+        self._go_on_with_snapshot()
+
+    def _send(self) -> None:
+        messages = self.node.drain_outbox()
+        for peer, message in sorted(messages, key=lambda item: item[0]) if not self.recovering else ():
+            self.disk.burn()
             self.cluster.network.send(self.id, peer, message)
 
     def _begin_sync(self) -> None:
         if self._sync is None and self.wal.pending():
             self._sync = self.wal.take()
-            self._sync_due = self.cluster.now + self.rng.uniform(self.speed.min_s, self.speed.max_s)
+            self._sync_due = self.cluster.now + self.disk_rng.uniform(self.speed.min_s, self.speed.max_s)
 
     def _finish_sync(self) -> None:
         if self._sync is None or self._sync_due > self.cluster.now:
@@ -131,7 +198,8 @@ class Host:
         self.disk.capacity = self.disk.used() + room_bytes
 
     def free_disk(self) -> None:
-        self.cluster.trace(f"{self.id} has disk space again")
+        if self.disk.capacity is not None:
+            self.cluster.trace(f"{self.id} has disk space again")
         self.disk.capacity = None
 
     # --- dying ---------------------------------------------------------------------------
@@ -139,33 +207,86 @@ class Host:
     def kill(self) -> None:
         """kill -9: what was handed to the kernel stays, a write under way may be torn."""
         self._tear()
-        self.up = False
+        self._end()
 
     def power_cut(self, *, torn: bool = True) -> None:
         """What was not synced is lost; torn: some of it may have reached the platter, to any byte."""
         if torn:
             self._tear()
-        self.disk.power_cut(self.rng if torn else None)
+        self.disk.power_cut(self.disk_rng if torn else None)
+        self._end()
+
+    def _end(self) -> None:
+        if self.up:
+            self.left_durable, self.left_voters = self.wal.durable_index, self.node.voters
+        self.disk.fuse = None
         self.up = False
 
     def _tear(self) -> None:
-        if self._sync is not None and self.rng.random() < 0.5 and self._sync.segment in self.disk.list():
+        if self._sync is not None and self.disk_rng.random() < 0.5 and self._sync.segment in self.disk.list():
             size = len(self.disk.read(self._sync.segment))
             if size == self._sync.offset:
+                self.disk.fuse = None
                 with suppress(OSError):  # a full disk takes what fits
-                    self.disk.append(self._sync.segment, self._sync.data[: self.rng.randint(0, 400)])
+                    self.disk.append(self._sync.segment, self._sync.data[: self.disk_rng.randint(0, 400)])
+
+    # --- rot -----------------------------------------------------------------------------
+
+    def rot(self, bit: int) -> str:
+        """Flip one bit of what the next start will read; where."""
+        names = segment_names(self.disk) + snapshot_names(self.disk)[-1:]
+        sizes = {name: len(self.disk.read(name)) for name in names}
+        at = bit % (8 * sum(sizes.values()))
+        for name, size in sizes.items():
+            if at < 8 * size:
+                self.disk.flip(name, at // 8, at % 8)
+                return f"bit {at} of {name}"
+            at -= 8 * size
+        raise AssertionError("the bit lies within the files")
+
+    def set_aside(self) -> None:
+        """Start anew, as with --recover-from-peers."""
+        capacity, self.disk = self.disk.capacity, SimDisk()
+        self.disk.capacity = capacity
+        self.recovering = True
 
     # --- snapshots -----------------------------------------------------------------------
 
     def take_snapshot(self, keep_entries: int) -> None:
-        """What the shell does: make a snapshot durable, then drop the log below a trailing window."""
+        """Make one now, and drop the log below a trailing window."""
+        self.begin_snapshot(keep_entries)
+        while self._making is not None:
+            self._go_on_with_snapshot()
+
+    def begin_snapshot(self, keep_entries: int) -> None:
+        """As raftstore/compaction.py: written in slices while everything goes on; each tick one."""
         node = self.node
         index = node.applied_index
         term = node.term_at(index)
-        if index <= self.wal.first_index or term is None:
+        if self._making is not None or index <= self.wal.first_index or term is None:
             return
-        if self._store(index, dump(self.machine, index, term, node.voters_at(index))):
-            self.wal.drop_to(max(self.wal.first_index, index - keep_entries))
+        state = self.machine.kept()
+        header = header_of(state, term=term, voters=node.voters_at(index), cluster_id=CLUSTER_ID, index=index)
+        self._making = _Making(index, keep_entries, save_in_slices(self.disk, header, state))
+
+    def _go_on_with_snapshot(self) -> None:
+        making = self._making
+        if making is None:
+            return
+        try:
+            if next(making.slices, None) is not None:
+                return
+            self._making = None
+            if making.index > self.wal.first_index:  # else one from the leader has overtaken it
+                self._drop(making.index - making.keep)
+        except StoreError as error:  # a full disk, or a file that another snapshot swept away
+            self._making = None
+            self.cluster.trace(f"{self.id} gives up a snapshot: {error}")
+
+    def _drop(self, index: int) -> None:
+        self.wal.drop_to(index, collect=False)
+        self.wal.collect_garbage()
+        prune(self.disk)
 
     def install_snapshot(self, data: bytes) -> None:
         snapshot = load(data).finish()
@@ -176,8 +297,10 @@ class Host:
         def restore() -> None:
             self.machine.state = snapshot.state
 
-        self.node.install_snapshot(meta, restore)
-        self.cluster.checker.snapshot_installed(self.id, meta)
+        if self.node.install_snapshot(meta, restore):
+            self.front.jumped()
+            self.cluster.checker.snapshot_installed(self.id, meta)
+            self._drop(meta.index)
 
     def stored_snapshot(self) -> bytes | None:
         names = snapshot_names(self.disk)
@@ -185,15 +308,16 @@ class Host:
 
     def _store(self, index: int, data: bytes) -> bool:
         """Whether the disk had room for it."""
-        if "staged" in self.disk.list():
-            self.disk.unlink("staged")
+        name = snapshot_name(index)
+        temporary = name + ".part"
         try:
-            self.disk.append("staged", data)
+            self.disk.truncate(temporary, 0)
+            half = len(data) // 2
+            self.disk.append(temporary, data[:half])
+            self.disk.append(temporary, data[half:])
         except OSError:
             return False
-        self.disk.datasync("staged")
-        commit_file(self.disk, "staged", snapshot_name(index))
-        prune(self.disk)
+        commit_file(self.disk, temporary, name)
         return True
 
     def _load_snapshot(self) -> SnapshotMeta | None:
@@ -206,12 +330,14 @@ class Host:
 
 
 class _Recorder:
-    """Passes commands to the machine and tells the checker."""
+    """Passes commands to the machine and tells the feed and the checker."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def apply(self, index: int, term: int, command: bytes) -> object:
-        applied = self._host.machine.apply(index, term, command)
-        self._host.cluster.checker.applied(self._host.id, index, term, applied)
+    def apply(self, index: int, term: int, command: bytes) -> Applied:
+        host = self._host
+        applied = host.machine.apply(index, term, command)
+        host.front.published(index, applied)
+        host.cluster.checker.applied(host.id, index, term, applied, host.machine.state.digest())
         return applied

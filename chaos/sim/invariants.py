@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from chaos.linearizability import Linearizable, check
+from chaos.sim.truth import Truth
 from raftstore.core import LEADER
 from raftstore.errors import StoreError
 from raftstore.machine import Applied
@@ -69,6 +71,22 @@ class NotConverged(Violation):
     """Convergent: after the faults are over, all agree and the next write succeeds."""
 
 
+class FeedBroken(Violation):
+    """Ordered, Unique, Atomic, Reliable, Bookmarkable: a watch is the log, whole and in order."""
+
+
+class NotLinearizable(Violation):
+    """Linearizable: no order of all operations on a register explains what the clients saw."""
+
+
+class NotDurable(Violation):
+    """Durable: what counts as committed is on the disks of a majority at that moment."""
+
+
+class WentBack(Violation):
+    """Commit and applied index of a process only rise."""
+
+
 class Disrupted(Violation):
     """One node with bad links does not cost the others their leader."""
 
@@ -106,7 +124,10 @@ class Checker:
         self._commit_seen: dict[str, int] = {}
         self._applied_index: dict[str, int] = {}
         self._effects: dict[str, int] = {}
+        self._durable_seen: dict[str, int] = {}
+        self._digests: dict[int, tuple[str, str]] = {}  # index -> (node, digest)
         self._reached_at: dict[tuple[str, str], float] = {}  # (leader, voter)
+        self.truth = Truth()
 
     # --- told by the hosts ---------------------------------------------------------------
 
@@ -123,13 +144,14 @@ class Checker:
 
     def restarted(self, node: str, applied_index: int) -> None:
         self._applied_index[node] = applied_index
-        self._commit_seen[node] = 0
+        self._commit_seen[node] = self._durable_seen[node] = 0
 
     def snapshot_installed(self, node: str, meta: SnapshotMeta) -> None:
         self._applied_index[node] = meta.index
         self._commit(node, meta.index, meta.term)
 
-    def applied(self, node: str, index: int, term: int, applied: Applied) -> None:
+    def applied(self, node: str, index: int, term: int, applied: Applied, digest: str = "") -> None:
+        """digest: of the state that it made; "": unknown."""
         if index <= self._applied_index.get(node, 0):
             raise AppliedTwice(f"{node} applied {index} after {self._applied_index[node]}")
         self._applied_index[node] = index
@@ -138,6 +160,11 @@ class Checker:
             first = self._effects.setdefault(event.request_id, index)
             if first != index:
                 raise NotExactlyOnce(f"{event.request_id} took effect at {first} and, on {node}, at {index}")
+        if not self.truth.add(index, applied.events):
+            raise CommitChanged(f"{node} made other events of entry {index} than the first that applied it")
+        other, known = self._digests.setdefault(index, (node, digest))
+        if known != digest:
+            raise NotConverged(f"{other} and {node} differ at index {index}: {known} and {digest}")
 
     # --- after each step -----------------------------------------------------------------
 
@@ -153,6 +180,8 @@ class Checker:
             term = node.term_at(index)
             if term is not None:
                 self._commit(host.id, index, term)
+        if node.commit_index < self._commit_seen.get(host.id, 0):
+            raise WentBack(f"{host.id} commits up to {node.commit_index} after {self._commit_seen[host.id]}")
         self._commit_seen[host.id] = node.commit_index
 
     def _commit(self, node: str, index: int, term: int) -> None:
@@ -163,6 +192,7 @@ class Checker:
     def _look_at_leader(self, host: Host) -> None:
         node = host.node
         if node.role != LEADER:
+            self._durable_seen[host.id] = node.commit_index
             for pair in [pair for pair in self._reached_at if pair[0] == host.id]:
                 del self._reached_at[pair]
             return
@@ -173,6 +203,7 @@ class Checker:
         if first:
             self._look_for_committed(host)
         self._look_at_fence(host)
+        self._look_at_disks(host)
 
     def _look_for_committed(self, host: Host) -> None:
         for index, term in self._committed.items():
@@ -200,10 +231,26 @@ class Checker:
                 f"{host.id} leads term {host.node.term} and reached only {sorted(reached)} of late"
             )
 
+    def _look_at_disks(self, host: Host) -> None:
+        """What a leader commits must be there after a power cut of everybody, now."""
+        index = host.node.commit_index
+        if index <= self._durable_seen.get(host.id, 0):
+            return
+        self._durable_seen[host.id] = index
+        if any(each.recovering for each in self._cluster.hosts.values()):
+            return  # what a lost disk had acknowledged counts, until its replica is readmitted
+        term = host.node.term_at(index)
+        held = {each.id for each in self._cluster.hosts.values() if each.holds_durably(index, term)}
+        # The membership may have changed right after the commit, in the same step.
+        for voters in (host.node.voters, host.node.voters_at(index)):
+            if 2 * len(held.intersection(voters)) > len(voters):
+                return
+        raise NotDurable(f"{host.id} commits {index}, which is on the disks of {sorted(held)} alone")
+
     # --- at the end ----------------------------------------------------------------------
 
     def final(self) -> None:
-        """After heal and quiet: all equal, nothing acknowledged is lost."""
+        """After heal and quiet: all equal, nothing acknowledged is lost, everything seen has an order."""
         leader = self._cluster.hosts[self._cluster.leaders()[0]]
         for write, index in self._cluster.history.acknowledged.items():
             found = leader.machine.version(write)
@@ -212,3 +259,7 @@ class Checker:
         for voter in leader.node.voters:
             if self._cluster.hosts[voter].machine.state.digest() != leader.machine.state.digest():
                 raise NotConverged(f"{voter} and {leader.id} differ at index {leader.node.applied_index}")
+        try:
+            check(self._cluster.history.operations)
+        except Linearizable as found:
+            raise NotLinearizable(str(found)) from found

@@ -1,18 +1,20 @@
 """The real state machine and snapshot format, with the few questions that the checkers ask.
 
-A write of the simulation puts one key, named by its request id. So the record's version
-is the index at which it took effect, and an effect that happens twice shows.
+A write of the simulation puts a key that is named by its request id, so that the record's
+version is the index at which it took effect, and an effect that happens twice shows. A
+client's write also puts one of a few registers, which others write and read.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from raftstore.codec import encode_batch
+from raftstore.codec import encode_batch, encode_txn
 from raftstore.machine import Applied, StateMachine
-from raftstore.snapshot import SnapshotReader, encode, header_of
+from raftstore.snapshot import SnapshotReader
+from raftstore.snapshot import header_of as header_of
 from raftstore.state import Requests, State
-from raftstore.types import Key, Put, Txn
+from raftstore.types import Key, Put, Txn, VersionIs
 
 CLUSTER_ID = "sim"
 
@@ -25,6 +27,21 @@ def command_of(request_id: str, now: float) -> bytes:
     """A batch of one transaction, as a leader makes it."""
     txn = Txn(writes=(Put(key_of(request_id), b"x"),), request_id=request_id, via="sim")
     return encode_batch(int(now * 1000), [txn])
+
+
+def register_key(register: str) -> Key:
+    return Key("Register", "sim", register)
+
+
+def txn_of(request_id: str, register: str, expected: int | None) -> bytes:
+    """A client's write: its own key and a register, in one transaction.
+
+    expected: the register's version that it insists on; None: it does not care.
+    """
+    guards = () if expected is None else (VersionIs(register_key(register), expected),)
+    value = request_id.encode()
+    writes = (Put(key_of(request_id), value), Put(register_key(register), value))
+    return encode_txn(Txn(writes=writes, guards=guards, request_id=request_id, via="sim"))
 
 
 class SimMachine:
@@ -49,6 +66,11 @@ class SimMachine:
         record = self.state.get(key_of(request_id))
         return record.version if record is not None else 0
 
+    def register(self, register: str) -> tuple[str | None, int]:
+        """Its value (the request that wrote it) and version; None and 0 when it was never written."""
+        record = self.state.get(register_key(register))
+        return (record.value.decode(), record.version) if record is not None else (None, 0)
+
     def kept(self) -> State:
         """What goes into a snapshot."""
         return self.state
@@ -67,13 +89,6 @@ class SnapshotsForgetRequests(SimMachine):
 
     def kept(self) -> State:
         return replace(self.state, requests=Requests())
-
-
-def dump(machine: SimMachine, index: int, term: int, voters: tuple[str, ...]) -> bytes:
-    """A snapshot file's bytes."""
-    state = machine.kept()
-    header = header_of(state, term=term, voters=voters, cluster_id=CLUSTER_ID, index=index)
-    return b"".join(encode(header, state))
 
 
 def load(data: bytes) -> SnapshotReader:

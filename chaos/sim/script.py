@@ -9,22 +9,15 @@ what each command made happen:
     0.04  B -> A  pre_vote term 2, log 3@1
     ...
 
-Commands (nodes are letters, times in virtual seconds):
+The commands are those of commands.py, and some that suit a story, which let time pass by themselves:
 
-    cluster A B C [spare D]       start them
     lead A                        let A's election timer run out first; run until A leads
-    run 0.5                       let time pass
-    cut A B   |  cut A > B        both ways, or only what A sends to B
-    isolate A |  heal
-    write A x y                   writes through A, by request id
-    read B                        a linearizable read through B
-    stop A    |  start A          power cut (nothing unsynced survives), and back
-    slow A    |  fast A           A's disk takes seconds to sync, or milliseconds
-    transfer A B                  A hands leadership to B
-    add A D   |  remove A C       membership change through A
-    snapshot A                    A takes a snapshot and drops its log
+    write A x y                   writes proposed to A, by request id, and a tenth of a second
+    read B                        a linearizable read through B, and a tenth of a second
     show                          each node's role, term, log and voters
     heartbeats on                 trace also appends without entries and their replies
+
+A script without output is played, not compared: python -m chaos.sim --script FILE.
 
     python -m chaos.sim.script tests/raft/scenarios/*.txt       rewrite the golden text
 """
@@ -32,24 +25,18 @@ Commands (nodes are letters, times in virtual seconds):
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.sim.cluster import Cluster
-from chaos.sim.host import DiskSpeed, Host
+from chaos.sim.commands import Commands
+from chaos.sim.commands import ScriptError as ScriptError
+from chaos.sim.host import Host
 from chaos.sim.invariants import Violation
 from chaos.sim.network import Message
+from chaos.sim.recording import RULE
 from raftstore import entries
 from raftstore.entries import Change
-from raftstore.errors import StoreError
-from raftstore.node import ProposeResult
-
-RULE = "----"
-
-
-class ScriptError(StoreError):
-    """The script asks for what is no command."""
 
 
 @dataclass
@@ -92,46 +79,24 @@ def replay(text: str) -> str:
     return "\n".join(blocks)
 
 
-class Script:
-    """Runs commands on one cluster."""
+class Script(Commands):
+    """Runs commands on one cluster and tells what they did."""
 
     def __init__(self) -> None:
-        self._cluster: Cluster | None = None
+        super().__init__()
         self._heartbeats = False
-        self._commands: dict[str, Callable[..., object]] = {
-            "cluster": self._start_cluster,
+        self._commands |= {
             "lead": lambda who: self.cluster.let_lead(who),
-            "run": lambda seconds: self.cluster.run(float(seconds)),
-            "cut": self._cut,
-            "isolate": lambda who: self.cluster.network.isolate(who, self.cluster.ids),
-            "heal": lambda: self.cluster.network.heal(),
             "write": self._write,
             "read": self._read,
-            "stop": lambda who: self.cluster.stop(who),
-            "start": lambda who: self.cluster.start(who),
-            "slow": lambda who: self._disk(who, DiskSpeed(5, 5)),
-            "fast": lambda who: self._disk(who, DiskSpeed()),
-            "transfer": self._transfer,
-            "add": self._add,
-            "remove": self._remove,
-            "snapshot": lambda who: self.cluster.hosts[who].take_snapshot(keep_entries=0),
             "show": self._show,
             "heartbeats": self._set_heartbeats,
         }
 
-    @property
-    def cluster(self) -> Cluster:
-        if self._cluster is None:
-            raise ScriptError("the first command is: cluster A B C")
-        return self._cluster
-
     def execute(self, command: str) -> list[str]:
         """What the command made happen, line by line."""
-        name, *arguments = command.split()
-        if name not in self._commands:
-            raise ScriptError(f"no command {name!r}; there are {', '.join(sorted(self._commands))}")
         try:
-            self._commands[name](*arguments)
+            self.do(command)
         except Violation as violation:
             self.cluster.trace(f"{type(violation).__name__}: {violation}")
         lines = self.cluster.lines or []
@@ -140,19 +105,11 @@ class Script:
 
     # --- commands ------------------------------------------------------------------------
 
-    def _start_cluster(self, *ids: str) -> None:
-        at = ids.index("spare") if "spare" in ids else len(ids)
-        self._cluster = Cluster(list(ids[:at]), seed=1, spare=list(ids[at + 1 :]))
-        self._cluster.lines = []
-        self._cluster.clients.lose_answers = 0.0
-        self._cluster.network.watch = self._message
-
-    def _cut(self, one: str, *rest: str) -> None:
-        cut = self.cluster.network.cut
-        if rest[0] == ">":
-            cut.add((one, rest[1]))
-        else:
-            cut |= {(one, rest[0]), (rest[0], one)}
+    def _start_cluster(self, *words: str) -> None:
+        super()._start_cluster(*words)
+        self.cluster.lines = []
+        self.cluster.clients.lose_answers = 0.0
+        self.cluster.network.watch = self._message
 
     def _write(self, through: str, *request_ids: str) -> None:
         for request_id in request_ids:
@@ -163,28 +120,20 @@ class Script:
         self.cluster.clients.read(through)
         self.cluster.run(0.1)
 
-    def _disk(self, who: str, speed: DiskSpeed) -> None:
-        self.cluster.hosts[who].speed = speed
+    def _snapshot(self, who: str, keep: str = "0") -> None:
+        self.cluster.hosts[who].take_snapshot(keep_entries=int(keep))
 
     def _transfer(self, who: str, to: str) -> None:
-        refusal = self.cluster.hosts[who].node.transfer_leadership(to)
-        if refusal:
-            self.cluster.trace(f"{who} refuses: {refusal}")
+        super()._transfer(who, to)
         self.cluster.run(0.2)
 
     def _add(self, through: str, who: str) -> None:
-        self.cluster.hosts[through].node.add_member(who, self._told(f"add {who}"))
+        super()._add(through, who)
         self.cluster.step()
 
     def _remove(self, through: str, who: str) -> None:
-        self.cluster.hosts[through].node.remove_member(who, self._told(f"remove {who}"))
+        super()._remove(through, who)
         self.cluster.step()
-
-    def _told(self, what: str) -> Callable[[ProposeResult], None]:
-        def told(result: ProposeResult) -> None:
-            self.cluster.trace(f"{what}: {result.fate}{result.reason and ', '}{result.reason}")
-
-        return told
 
     def _set_heartbeats(self, value: str) -> None:
         self._heartbeats = value == "on"

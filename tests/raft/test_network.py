@@ -10,7 +10,8 @@ ABC = ["A", "B", "C"]
 
 
 def network(seed: int = 1, **weather: float) -> Network:
-    made = Network(random.Random(seed))
+    rng = random.Random(seed)
+    made = Network(lambda link: rng)
     made.weather = Weather(**weather)
     return made
 
@@ -77,7 +78,31 @@ def test_receivers_share_nothing_with_the_sender() -> None:
     net.send("A", "B", message)
     message["list"] = [2]
     net.now = 1.0
-    assert net.due()[0][2] == {"n": 1, "list": [1]}
+    assert net.due()[0][2] == {"n": 1, "list": (1,)}
+
+
+def test_frames_come_in_order_or_break_their_connection() -> None:
+    net = network(loss=1.0, reorder=1.0, duplicate=1.0)
+    for n in range(20):
+        net.send_frame("A", "B", ("frame", n))
+    net.now = 1.0
+    assert [frame[1] for _, _, frame in net.due()] == list(range(20))
+    net.cut.add(("A", "B"))
+    net.send_frame("A", "B", ("lost",))
+    assert net.broken == {("A", "B")}
+    net.cut.clear()
+    net.send_frame("A", "B", ("lost as well: the connection is not made anew yet",))
+    net.disconnect("A", "B")
+    net.send_frame("A", "B", ("kept",))
+    net.now = 2.0
+    assert [frame for _, _, frame in net.due()] == [("kept",)] and not net.broken
+
+
+def test_in_a_ring_each_reaches_its_neighbours() -> None:
+    net = network()
+    net.ring(list("ABCDE"))
+    reached = {one: {other for other in "ABCDE" if (one, other) not in net.cut} for one in "ABCDE"}
+    assert reached["A"] == {"E", "A", "B"} and reached["C"] == {"B", "C", "D"}
 
 
 def test_a_seed_repeats_the_weather() -> None:

@@ -1,0 +1,126 @@
+"""The judges are judged: deliberately broken builds and servers, each of which a rig must catch.
+
+    python -m chaos.judges                         all
+    python -m chaos.judges stale-read-served-as-linearizable ...     some, by name
+
+A build of the simulation lacks one rule (chaos/sim/broken.py) and meets the directed schedules,
+then random ones until one of them fails. A server breaks one promise towards its clients
+(wrong_servers.py) and meets the workload and the judgement of the rigs that run real
+processes. The right ones meet all of it, and must be found right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+from chaos import wrong_servers
+from chaos.history import History, judge
+from chaos.sim.broken import BROKEN
+from chaos.sim.cluster import REAL
+from chaos.sim.directed import SCENARIOS, Directed
+from chaos.sim.host import Build
+from chaos.sim.invariants import Violation as Broken
+from chaos.sim.schedule import Schedule
+from chaos.workload import Workload
+from chaos.wrong_servers import RIGHT, WRONG, Wrong
+from raftstore.guarantees import Violation
+
+RANDOM_SEEDS = 6
+WRITES_ENOUGH = 250  # acknowledged, of one run against a server
+DEADLINE_S = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m chaos.judges")
+    parser.add_argument("names", nargs="*", help="which broken ones; all by default")
+    parser.add_argument("--seeds", type=int, default=RANDOM_SEEDS, help="random schedules per build, at most")
+    options = parser.parse_args(arguments)
+    known = [build.name for build in BROKEN] + [wrong.name for wrong in WRONG]
+    unknown = set(options.names) - set(known)
+    if unknown:
+        print(f"no judge {min(unknown)!r}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    # What the broken ones are made to do is logged at length.
+    logging.disable(logging.CRITICAL)
+    try:
+        return _judge(set(options.names or known), options.seeds)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def of_build(build: Build, seeds: int = RANDOM_SEEDS, *, all_of_them: bool = False) -> list[str]:
+    """What is wrong with a build: of each directed schedule, and of the first random one that fails."""
+    found = []
+    for name in SCENARIOS:
+        try:
+            Directed(name).run(build)
+        except Broken as violation:
+            found.append(f"{name}: {type(violation).__name__}: {violation}")
+    for seed in range(seeds):
+        failure = Schedule(seed, build).violation()
+        if failure is not None:
+            found.append(f"seed {seed}: {type(failure).__name__}: {failure}")
+            if not all_of_them:
+                break
+    return found
+
+
+async def of_server(wrong: Wrong) -> tuple[History, list[Violation]]:
+    """What the clients of three such servers saw, and what is wrong with it."""
+    async with wrong_servers.cluster(wrong) as cluster:
+        workload = Workload(cluster.replicas, "judged", pause_s=0.004)
+        try:
+            await workload.start()
+            async with asyncio.timeout(DEADLINE_S):
+                while workload.acknowledged < WRITES_ENOUGH:
+                    await asyncio.sleep(0.02)
+            history = await workload.stop()
+        finally:
+            await workload.close()
+        commits = await cluster.commits(history.start, history.end)
+        return history, judge(history, dict.fromkeys(cluster.replicas, commits))
+
+
+def _judge(names: set[str], seeds: int) -> int:
+    innocent = _innocent(names, seeds)
+    caught = 0
+    for build in BROKEN:
+        if build.name in names:
+            caught += _told(build.name, of_build(build, seeds))
+    for wrong in WRONG:
+        if wrong.name in names:
+            found = asyncio.run(of_server(wrong))[1]
+            told = [f"{type(each).__name__}: {each}" for each in found]
+            caught += _told(
+                wrong.name, told if wrong.breaks in {type(each).__name__ for each in found} else []
+            )
+    print(f"judges: caught {caught} of {len(names)}")
+    return int(bool(innocent) or caught < len(names))
+
+
+def _innocent(names: set[str], seeds: int) -> list[str]:
+    """What is wrong with the right ones, which must be nothing."""
+    found = []
+    if names & {build.name for build in BROKEN}:
+        found += of_build(REAL, seeds, all_of_them=True)
+    if names & {wrong.name for wrong in WRONG}:
+        found += [f"{type(each).__name__}: {each}" for each in asyncio.run(of_server(RIGHT))[1]]
+    for line in found:
+        print(f"the right one: {line}")
+    return found
+
+
+def _told(name: str, found: list[str]) -> bool:
+    print(f"{name}: {len(found)} findings" if found else f"{name}: NOT CAUGHT")
+    if found:
+        first = found[0].splitlines()[0]
+        print(f"    e.g. {first[:200]}", flush=True)
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
