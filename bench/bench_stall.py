@@ -7,8 +7,8 @@ told as a ratio of the least election timeout. Above 1, each such moment would b
 what is wanted is less than a quarter.
 
 A machine may be busy, and a process that gets no processor does not tick either. So each gap is told
-twice: by the clock, and without the time for which the loop was ready and no processor was free for
-it. The second is what raftmesh does to itself, and what the verdict is about; the gap while nothing
+twice: by the clock, and without the time for which the process was ready and no processor was free for
+it (stall_store.py). The second is what raftmesh does to itself, and what the verdict is about; the gap while nothing
 but the writes goes on is there to compare.
 """
 

@@ -2,15 +2,18 @@
 
     python -m bench.stall_store --config-json '{"node_id": "n1", ...}'
 
-Two figures: the gap as the clock has it, and without the time for which the loop's thread was ready
-to run and the system had no processor for it (Linux tells it in schedstat): what is left is ours.
-They lie in a small file beside the data directory, mapped into memory, so that noting them costs
-nothing and reading them disturbs nobody. Who reads them sets them back to zero.
+Two figures: the gap as the clock has it, and without the time for which a thread of the process was
+ready to run and the system had no processor for it (Linux tells it in schedstat; not only the loop's
+thread, as another one may hold the interpreter). What is left is ours: computing, and waiting for
+the disk or for a lock. At least the loop's own processor time is always left. They lie in a small
+file beside the data directory, mapped into memory, so that noting them costs nothing and reading
+them disturbs nobody. Who reads them sets them back to zero.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import mmap
 import os
@@ -27,12 +30,13 @@ from raftstore.replica import Replica
 from raftstore.settings import StoreConfig
 from raftstore.store_process import run_store
 
+LOOK_S = 0.005
 _SECONDS = struct.Struct("<dd")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Seconds: the longest by the clock, and the longest without waiting for a processor."""
+    """Seconds: the longest by the clock, and the longest of what was our own doing."""
 
     clock_s: float
     own_s: float
@@ -48,9 +52,8 @@ class Gauge:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _SECONDS.size)
 
-    def note(self, clock_s: float, waited_s: float) -> None:
+    def note(self, clock_s: float, own_s: float) -> None:
         longest = Gap(*_SECONDS.unpack_from(self._map))
-        own_s = clock_s - waited_s
         if clock_s > longest.clock_s or own_s > longest.own_s:
             _SECONDS.pack_into(self._map, 0, max(clock_s, longest.clock_s), max(own_s, longest.own_s))
 
@@ -61,33 +64,47 @@ class Gauge:
         return longest
 
 
-class Waiting:
-    """How long the thread that made this has waited for a processor; 0 where the system does not tell."""
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Seconds. cpu: what the loop's thread has used. waited: what all threads have waited for a processor."""
 
-    def __init__(self) -> None:
-        path = Path("/proc/thread-self/schedstat")
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path.exists() else -1
+    at: float
+    cpu: float
+    waited: float
 
-    def seconds(self) -> float:
-        """In all, since the thread began."""
-        if self._fd < 0:
-            return 0.0
-        return int(os.pread(self._fd, 100, 0).split()[1]) / 1e9
+    @classmethod
+    def now(cls, waited: float) -> Moment:
+        return cls(time.perf_counter(), time.thread_time(), waited)
+
+
+def waited_s() -> float:
+    """How long the threads of this process were ready, together, and had no processor; 0 if unknown."""
+    total = 0
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # it has ended
+            total += int(Path(f"/proc/self/task/{task}/schedstat").read_bytes().split()[1])
+    return total / 1e9
 
 
 class Gauged(Replica):
     """A replica whose ticks are watched. The first gap begins when it has started to listen."""
 
     def __init__(self, config: StoreConfig, opened: Opened) -> None:
-        self._gauge, self._waiting = Gauge(config.data_dir), Waiting()
-        self._ticked: tuple[float, float] | None = None
+        self._gauge = Gauge(config.data_dir)
+        self._ticked = Moment.now(waited_s())
+        self._looked_at = 0.0
         super().__init__(config, opened)
 
     def _one_turn(self, now: float) -> None:
-        at, waited = time.perf_counter(), self._waiting.seconds()
-        if self._ticked is not None:
-            self._gauge.note(at - self._ticked[0], waited - self._ticked[1])
-        self._ticked = at, waited
+        before, waited = self._ticked, self._ticked.waited
+        at = time.perf_counter()
+        if at - before.at > LOOK_S or at - self._looked_at > LOOK_S:
+            waited, self._looked_at = waited_s(), at
+        self._ticked = Moment.now(waited)
+        gap_s = self._ticked.at - before.at
+        waiting_s = max(0.0, waited - before.waited)  # a thread that ended took its share along
+        own_s = max(self._ticked.cpu - before.cpu, gap_s - waiting_s)
+        self._gauge.note(gap_s, own_s)
         super()._one_turn(now)
 
 

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -114,6 +115,8 @@ class Compactor:
         replica.wal.drop_to(goal, collect=False)
         await replica.disk.run(replica.wal.collect_garbage)
         await in_thread(partial(snapshot.prune, self._disk, spare=set(held)))
+        while await in_thread(replica.wal.wipe):
+            pass
 
 
 async def write_file(disk: Disk, name: str, chunks: AsyncIterator[bytes]) -> int:
@@ -155,5 +158,11 @@ async def paced(steps: Iterable[T], share: float = SHARE) -> AsyncIterator[T]:
             spent = 0.0
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(None, work)
+async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
+    """Cancelled, it ends when the work has: files must not be closed under a thread that writes them."""
+    running = asyncio.get_running_loop().run_in_executor(executor, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

@@ -50,17 +50,17 @@ class SnapshotMeta:
 def align(journal: Journal, snapshot: SnapshotMeta | None) -> None:
     """Make the journal agree with the snapshot: it continues it, or starts anew right at it."""
     if snapshot is None:
-        if len(journal) and journal[0][1] != 1:
+        if len(journal) and journal.first_index != 1:
             raise Corrupt(
-                f"the log starts at index {journal[0][1]} but there is no snapshot of what came before: "
+                f"the log starts at index {journal.first_index} but there is no snapshot of what came before: "
                 "restore the snapshot file, or rebuild this replica from its peers"
             )
         return
     if len(journal):
-        first, last = journal[0][1], journal[-1][1]
+        first, last = journal.first_index, journal.last_index
         if first == snapshot.index + 1:
             return
-        if first <= snapshot.index <= last and journal[snapshot.index - first][2] == snapshot.term:
+        if first <= snapshot.index <= last and journal.term(snapshot.index - first) == snapshot.term:
             return
     journal.clear()
     journal.add(entries.NO_OP, snapshot.index, snapshot.term)
@@ -71,7 +71,7 @@ def voters_at_start(
 ) -> Collection[str]:
     """The membership in effect: of the last change in the log, else the snapshot's, else as configured."""
     base = snapshot.index if snapshot else 0
-    for payload, index, _ in reversed(journal[:]):
-        if index > base and payload[:1] == entries.MEMBERSHIP:
-            return Change.decode(payload).after
+    changes = journal.positions(entries.MEMBERSHIP, base + 1 - journal.first_index)
+    if changes:
+        return Change.decode(journal[changes[-1]][0]).after
     return snapshot.voters if snapshot else configured

@@ -23,6 +23,24 @@ class Journal(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def first_index(self) -> int: ...
+
+    @property
+    def last_index(self) -> int: ...
+
+    def term(self, at: int, /) -> int:
+        """Of the entry at list position `at`. Reading an old entry itself may take a disk."""
+        ...
+
+    def size(self, at: int, /) -> int:
+        """Bytes of the payload at list position `at`."""
+        ...
+
+    def positions(self, first_byte: bytes, start: int, /) -> Sequence[int]:
+        """List positions from `start` on of the payloads that begin with `first_byte`, ascending."""
+        ...
+
     @overload
     def __getitem__(self, at: int, /) -> Entry: ...
 

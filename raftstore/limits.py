@@ -27,6 +27,13 @@ WAL_RECORD_BYTES_MAX = 32 * MIB
 # Large enough that a rotation is rare, small enough that dropping old ones frees space soon.
 WAL_SEGMENT_BYTES = 64 * MIB
 
+# Segments that are let go of and kept for the next ones: overwriting takes half of what growing takes.
+WAL_SPARES = 1
+# Entries whose bytes stay in memory; followers that lag by more are served from the disk, so much at once.
+LOG_MEMORY_BYTES = 32 * MIB
+LOG_MEMORY_ENTRIES = 20_000
+LOG_READ_BYTES = 1 * MIB
+
 # --- memory of request ids (exactly once) ------------------------------------------------
 # A retry later than this, in log time, or after so many newer requests, is a new request. The
 # newest are kept whatever the clock says: a leader's clock that jumps must not void retries.
@@ -40,6 +47,8 @@ REQUESTS_REMEMBERED_MS = 10 * 60 * 1000
 FEED_COMMITS_MAX = 50_000
 FEED_BYTES_MAX = 256 * MIB
 FEED_AGE_MS_MAX = 60 * 60 * 1000
+# Commits that a reader who asks for the past replays: a worker folds about 10,000 a second at its start.
+FEED_REPLAY_MAX = 10_000
 FEED_BOOKMARK_S = 10.0
 # Records and bytes of values per chunk of a snapshot: about 1 ms of work on the loop.
 SNAPSHOT_CHUNK_RECORDS = 500

@@ -168,19 +168,17 @@ def _replayed(directory: DataDir) -> tuple[State, int]:
     """The state after every entry of the log, and the term."""
     logs, snapshots = RealDisk(directory.wal_path), RealDisk(directory.snapshot_path)
     try:
-        snapshot, log = load_latest(snapshots), recover(logs)
+        snapshot, found = load_latest(snapshots), recover(logs)
+        machine = StateMachine(snapshot.state) if snapshot else StateMachine()
+        index, term = (snapshot.header.index, snapshot.header.term) if snapshot else (0, 0)
+        for position in range(max(0, index + 1 - found.log.first_index), len(found.log)):
+            payload, index, term = found.log.entry(position)
+            if payload[:1] == REGULAR:
+                machine.apply(index, term, payload[1:])
     finally:
         logs.close()
         snapshots.close()
-    machine = StateMachine(snapshot.state) if snapshot else StateMachine()
-    index, term = (snapshot.header.index, snapshot.header.term) if snapshot else (0, 0)
-    for payload, at, entry_term in log.entries:
-        if at <= index:
-            continue
-        if payload[:1] == REGULAR:
-            machine.apply(at, entry_term, payload[1:])
-        index, term = at, entry_term
-    return machine.state.at(index, term), log.term
+    return machine.state.at(index, term), found.term
 
 
 def _alone(state: State, node_id: str, path: Path) -> State:

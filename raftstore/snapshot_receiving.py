@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import google_crc32c
 
 from raftstore import disposal, limits, snapshot
-from raftstore.compaction import paced
+from raftstore.compaction import in_thread, paced
 from raftstore.core import SnapshotMeta
 from raftstore.errors import Corrupt, StoreError
 from raftstore.snapshot import Snapshot, SnapshotReader
@@ -214,7 +214,7 @@ class Receiver:
         self._replica.kick()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._thread, work)
+        return await in_thread(work, self._thread)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)

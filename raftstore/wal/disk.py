@@ -37,6 +37,16 @@ class Disk(Protocol):
         """
         ...
 
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        """Write all of `data` over what the file, which must exist, holds there; it may become longer."""
+        ...
+
+    def blank(self, name: str, offset: int, size: int) -> None:
+        """Write zeros over what the file holds there, durably."""
+        ...
+
+    def size(self, name: str) -> int: ...
+
     def datasync(self, name: str) -> None:
         """Return once the file's content and length are on the platter."""
         ...
@@ -68,13 +78,21 @@ class RealDisk:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._dir = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        # With O_APPEND, Linux appends whatever offset pwrite is given: so two sorts.
         self._open: dict[str, int] = {}
+        self._open_at: dict[str, int] = {}
 
     def _fd(self, name: str) -> int:
         fd = self._open.get(name)
         if fd is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             fd = self._open[name] = os.open(name, flags, 0o600, dir_fd=self._dir)
+        return fd
+
+    def _fd_at(self, name: str) -> int:
+        fd = self._open_at.get(name)
+        if fd is None:
+            fd = self._open_at[name] = os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._dir)
         return fd
 
     def list(self) -> list[str]:
@@ -94,6 +112,23 @@ class RealDisk:
         view, fd = memoryview(data), self._fd(name)
         while view:
             view = view[os.write(fd, view) :]
+
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        view, fd = memoryview(data), self._fd_at(name)
+        while view:
+            written = os.pwrite(fd, view, offset)
+            view, offset = view[written:], offset + written
+
+    def blank(self, name: str, offset: int, size: int) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._dir)
+        try:
+            os.pwrite(fd, bytes(size), offset)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def size(self, name: str) -> int:
+        return os.stat(name, dir_fd=self._dir).st_size
 
     def datasync(self, name: str) -> None:
         os.fdatasync(self._fd(name))
@@ -116,13 +151,14 @@ class RealDisk:
         os.fsync(self._dir)
 
     def close(self) -> None:
-        for name in list(self._open):
+        for name in {*self._open, *self._open_at}:
             self._forget(name)
         if self._dir >= 0:
             os.close(self._dir)
             self._dir = -1
 
     def _forget(self, name: str) -> None:
-        fd = self._open.pop(name, None)
-        if fd is not None:
-            os.close(fd)
+        for known in (self._open, self._open_at):
+            fd = known.pop(name, None)
+            if fd is not None:
+                os.close(fd)

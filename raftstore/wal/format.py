@@ -2,10 +2,13 @@
 
     segment = header, batch*
     batch   = sync record, record*            one batch is one write and one fdatasync
-    record  = u32 length | u32 CRC32C(type, payload) | u8 type | payload
+    record  = u32 length | u32 CRC32C(sequence, type, payload) | u8 type | payload
     header  = "RMWAL" | u8 version | u16 length | u32 CRC32C(body) | body (msgpack)
 
-Integers are little-endian; length counts the payload alone; payloads are msgpack.
+Integers are little-endian; length counts the payload alone; payloads are msgpack. `sequence`
+is the segment's number as u64: files are used again for later segments (journal.py), and what
+is left of an earlier life must never be taken for a record of this one. Format 1 had no
+sequence in the checksum; it is read, and no longer written. Zeros may follow the last batch.
 
 Each batch starts with a *sync record*: its number (epoch) and its size in bytes. A
 batch is written only after the batch before it was fdatasynced, so finding epoch n+1
@@ -18,8 +21,10 @@ by looking for zeroed sectors (server/wal/decoder.go, isTornEntry).
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -29,7 +34,8 @@ from raftstore.errors import WrongDataDir
 from raftstore.limits import WAL_RECORD_BYTES_MAX
 
 MAGIC = b"RMWAL"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_UNSEEDED = 1  # the format before files were used again
 SECTOR_BYTES = 512
 
 _HEAD = struct.Struct("<5sBHI")
@@ -52,8 +58,8 @@ class Type(IntEnum):
     SYNC = 6  # batch mark: epoch, bytes
 
 
-# The checksum of each type byte, so that a payload is not copied to prepend one.
-_TYPE_CRC = {int(t): google_crc32c.value(bytes([t])) for t in Type}
+# The checksum of what precedes the payload, by type: no payload is copied to prepend it.
+Seeds = Mapping[int, int]
 _TYPE = {int(t): t for t in Type}
 SYNC_RECORD_BYTES = RECORD_HEAD_BYTES + 2 + _SYNC.size
 
@@ -66,6 +72,18 @@ class Header:
     node_id: str
     sequence: int
     first_index: int
+    version: int = FORMAT_VERSION
+
+    @property
+    def seeds(self) -> Seeds:
+        return seeds_of(self.sequence, self.version)
+
+
+@lru_cache(maxsize=256)
+def seeds_of(sequence: int, version: int = FORMAT_VERSION) -> Seeds:
+    """What the checksums of a segment's records start from."""
+    prefix = b"" if version == _UNSEEDED else sequence.to_bytes(8, "little")
+    return {int(t): int(google_crc32c.value(prefix + bytes([t]))) for t in Type}
 
 
 class Damage(Exception):
@@ -83,7 +101,7 @@ def encode_header(header: Header) -> bytes:
         raise ValueError(
             f"cluster id and node id are too long together: the limit is {HEADER_BYTES_MAX} bytes"
         )
-    return _HEAD.pack(MAGIC, FORMAT_VERSION, len(body), google_crc32c.value(body)) + bytes(body)
+    return _HEAD.pack(MAGIC, header.version, len(body), google_crc32c.value(body)) + bytes(body)
 
 
 def decode_header(data: bytes, name: str) -> tuple[Header, int]:
@@ -95,26 +113,34 @@ def decode_header(data: bytes, name: str) -> tuple[Header, int]:
     # The checksum of nothing is 0, so zeros in place of length and checksum would pass for a header.
     if magic != MAGIC or not length or len(body) < length or google_crc32c.value(body) != crc:
         raise Damage(0, "the segment header is damaged")
-    if version != FORMAT_VERSION:
-        raise WrongDataDir(f"{name} has log format {version}; this release reads format {FORMAT_VERSION}")
+    if not _UNSEEDED <= version <= FORMAT_VERSION:
+        raise WrongDataDir(
+            f"{name} has log format {version}; this release reads formats up to {FORMAT_VERSION}"
+        )
     cluster_id, node_id, sequence, first_index = msgpack.unpackb(body)
-    return Header(cluster_id, node_id, sequence, first_index), HEADER_HEAD_BYTES + length
+    return Header(cluster_id, node_id, sequence, first_index, version), HEADER_HEAD_BYTES + length
 
 
-def encode_record(kind: Type, fields: tuple[Any, ...]) -> bytes:
+def encode_record(kind: Type, fields: tuple[Any, ...], seeds: Seeds) -> bytes:
     """One framed record. Raises ValueError above WAL_RECORD_BYTES_MAX."""
     payload: bytes = msgpack.packb(fields)
     if len(payload) > WAL_RECORD_BYTES_MAX:
         raise ValueError(f"log record of {len(payload)} bytes; the limit is {WAL_RECORD_BYTES_MAX}")
-    return _RECORD.pack(len(payload), google_crc32c.extend(_TYPE_CRC[kind], payload), kind) + payload
+    return _framed(kind, payload, seeds)
 
 
-def encode_sync(epoch: int, batch_bytes: int) -> bytes:
+def encode_sync(epoch: int, batch_bytes: int, seeds: Seeds) -> bytes:
     """The mark that starts a batch. batch_bytes counts the records after it."""
-    payload: bytes = msgpack.packb(_SYNC.pack(_SYNC_MARK, epoch, batch_bytes))
-    return (
-        _RECORD.pack(len(payload), google_crc32c.extend(_TYPE_CRC[Type.SYNC], payload), Type.SYNC) + payload
-    )
+    return _framed(Type.SYNC, msgpack.packb(_SYNC.pack(_SYNC_MARK, epoch, batch_bytes)), seeds)
+
+
+def reseal(record: bytes, seeds: Seeds) -> bytes:
+    """A record made for one segment, as it must be in another."""
+    return _framed(Type(record[RECORD_HEAD_BYTES - 1]), record[RECORD_HEAD_BYTES:], seeds)
+
+
+def _framed(kind: Type, payload: bytes, seeds: Seeds) -> bytes:
+    return _RECORD.pack(len(payload), google_crc32c.extend(seeds[kind], payload), kind) + payload
 
 
 class Raw(NamedTuple):
@@ -133,13 +159,13 @@ class Raw(NamedTuple):
         return fields
 
 
-def decode_record(data: bytes, offset: int) -> Raw:
+def decode_record(data: bytes, offset: int, seeds: Seeds) -> Raw:
     """The record at `offset`. Raises Damage."""
     start = offset + RECORD_HEAD_BYTES
     if start > len(data):
         raise Damage(offset, "the record's head is cut off")
     length, crc, kind = _RECORD.unpack_from(data, offset)
-    base = _TYPE_CRC.get(kind)
+    base = seeds.get(kind)
     if base is None:
         raise Damage(offset, f"unknown record type {kind}")
     if length > WAL_RECORD_BYTES_MAX:
@@ -152,14 +178,14 @@ def decode_record(data: bytes, offset: int) -> Raw:
     return Raw(_TYPE[kind], payload, offset, start + length)
 
 
-def later_epoch(data: bytes, offset: int, epoch: int) -> int | None:
+def later_epoch(data: bytes, offset: int, epoch: int, seeds: Seeds) -> int | None:
     """Offset of an intact sync record above `epoch` at or after `offset`, or None."""
     at = data.find(_SYNC_MARK, offset)
     while at >= 0:
         start = at - 2 - RECORD_HEAD_BYTES
         if start >= 0:
             try:
-                raw = decode_record(data, start)
+                raw = decode_record(data, start, seeds)
                 if raw.kind is Type.SYNC and raw.fields()[0] > epoch:
                     return start
             except Damage:
@@ -169,11 +195,19 @@ def later_epoch(data: bytes, offset: int, epoch: int) -> int | None:
 
 
 def has_hole(data: bytes, start: int, end: int) -> bool:
-    """Whether a sector of [start, end) reads as zeros: it was allocated but never written."""
-    at = start
+    """Whether a sector that [start, end) touches reads as zeros from `start` on: it was never written.
+
+    start: of a record, whose first byte is not zero, so its own sector may have little left.
+    """
+    at, least = start, 1
     while at < end:
-        stop = min(end, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
-        if stop - at >= min(16, end - start) and not any(data[at:stop]):
+        stop = min(len(data), (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+        if stop - at >= least and not any(data[at:stop]):
             return True
-        at = stop
+        at, least = stop, min(16, end - start)
     return False
+
+
+def is_blank(data: bytes, offset: int) -> bool:
+    """Whether nothing but zeros follows: a segment's end that has not been used yet."""
+    return not any(data[offset : offset + RECORD_HEAD_BYTES]) and not data[offset:].strip(b"\0")

@@ -12,7 +12,7 @@ from typing import Any
 
 from raftstore.errors import Corrupt
 from raftstore.wal.disk import RealDisk
-from raftstore.wal.format import Damage, Type, decode_header, decode_record
+from raftstore.wal.format import Damage, Type, decode_header, decode_record, is_blank
 from raftstore.wal.recovery import recover, segment_names
 
 
@@ -47,7 +47,7 @@ def verify(path: Path | str) -> Report:
         state = recover(disk)
     finally:
         disk.close()
-    first, last = (state.entries[0][1], state.entries[-1][1]) if state.entries else (0, 0)
+    first, last = (state.log.first_index, state.log.last_index) if len(state.log) else (0, 0)
     return Report(
         len(state.segments), state.lsn, first, last, state.term, state.vote, state.commit, state.torn
     )
@@ -68,8 +68,8 @@ def _dump_segment(name: str, data: bytes) -> Iterator[Line]:
         header, offset = decode_header(data, name)
         identity = (header.cluster_id, header.node_id, header.sequence, header.first_index)
         yield Line(name, 0, "header", identity)
-        while offset < len(data):
-            raw = decode_record(data, offset)
+        while offset < len(data) and not is_blank(data, offset):
+            raw = decode_record(data, offset, header.seeds)
             yield Line(name, offset, Type(raw.kind).name.lower(), raw.fields())
             offset = raw.end
     except Damage as damage:

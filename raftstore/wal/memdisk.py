@@ -10,13 +10,36 @@ from __future__ import annotations
 import errno
 import random
 
+from raftstore.wal.format import SECTOR_BYTES
+
 
 class _File:
-    """data: what reads return; synced: how much of it is on the platter."""
+    """data: what reads return; synced: how much of it is on the platter.
+
+    overwritten: (offset, what the platter holds there) of writes over that part, oldest first.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.synced = 0
+        self.overwritten: list[tuple[int, bytes]] = []
+
+    def sync(self) -> None:
+        self.synced = len(self.data)
+        self.overwritten.clear()
+
+    def cut_power(self, rng: random.Random | None) -> None:
+        """Of the part written over, each sector is old or new; of what was appended, a prefix stays."""
+        for offset, old in reversed(self.overwritten):
+            at, stop = offset, offset + len(old)
+            while at < stop:
+                end = min(stop, (at // SECTOR_BYTES + 1) * SECTOR_BYTES)
+                if rng is None or rng.random() < 0.5:
+                    self.data[at:end] = old[at - offset : end - offset]
+                at = end
+        unsynced = len(self.data) - self.synced
+        del self.data[self.synced + (rng.randint(0, unsynced) if rng else 0) :]
+        self.sync()
 
 
 class MemoryDisk:
@@ -49,15 +72,32 @@ class MemoryDisk:
         if room < len(data):
             raise OSError(errno.ENOSPC, "No space left on device", name)
 
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        if name not in self._files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", name)
+        file = self._files[name]
+        within = data[: max(0, len(file.data) - offset)]
+        on_platter = max(0, min(len(within), file.synced - offset))
+        file.overwritten.append((offset, bytes(file.data[offset : offset + on_platter])))
+        file.data[offset : offset + len(within)] = within
+        if len(within) < len(data):
+            self.append(name, data[len(within) :])
+
+    def blank(self, name: str, offset: int, size: int) -> None:
+        self.write_at(name, offset, bytes(size))
+        self.datasync(name)
+
+    def size(self, name: str) -> int:
+        return len(self._files[name].data)
+
     def datasync(self, name: str) -> None:
         self.syncs += 1
-        file = self._files[name]
-        file.synced = len(file.data)
+        self._files[name].sync()
 
     def truncate(self, name: str, size: int) -> None:
         file = self._files.setdefault(name, _File())
         del file.data[size:]
-        file.synced = len(file.data)
+        file.sync()
 
     def rename(self, name: str, new: str) -> None:
         self._files[new] = self._files.pop(name)
@@ -75,9 +115,7 @@ class MemoryDisk:
         """Lose what is not synced; with `rng`, keep a random prefix of it (a torn write)."""
         self._files = dict(self._names)
         for file in self._files.values():
-            unsynced = len(file.data) - file.synced
-            del file.data[file.synced + (rng.randint(0, unsynced) if rng else 0) :]
-            file.synced = len(file.data)
+            file.cut_power(rng)
 
     def flip(self, name: str, byte: int, bit: int = 0) -> None:
         """Rot: one bit of what is stored changes."""

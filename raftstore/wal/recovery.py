@@ -1,5 +1,7 @@
 """Reading the log back: replay of all segments, and the verdict on damage.
 
+Zeros behind the last batch of a segment are its unused end: files are used again.
+
 Only the last batch of the last segment can be *torn*: a crash interrupted its write,
 so it was never acknowledged, and what follows its last whole record is cut off.
 Everything else that does not read as it was written is *corrupt*: something that may
@@ -15,11 +17,14 @@ left; it refuses to start and says how to get the data back from its peers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raftstore.errors import Corrupt, WrongDataDir
-from raftstore.wal.disk import Disk
+from raftstore.wal.disk import Disk, disk_error
+from raftstore.wal.entries import LogEntries
 from raftstore.wal.format import (
+    FORMAT_VERSION,
     HEADER_BYTES_MAX,
     RECORD_HEAD_BYTES,
     SECTOR_BYTES,
@@ -27,17 +32,21 @@ from raftstore.wal.format import (
     Damage,
     Header,
     Raw,
+    Seeds,
     Type,
     decode_header,
     decode_record,
     has_hole,
+    is_blank,
     later_epoch,
+    seeds_of,
 )
 
 SUFFIX = ".wal"
 REMEDY = "Restart this replica with --recover-from-peers to rebuild its log from the others."
 
-Entry = tuple[bytes, int, int]  # (command, index, term), as pysyncobj has it
+# What surrounds a command in its record, at most: head, and msgpack of index, term and length.
+_AROUND_BYTES = RECORD_HEAD_BYTES + 32
 
 
 @dataclass(slots=True)
@@ -47,19 +56,50 @@ class Segment:
     name: str
     sequence: int
     last_lsn: int
+    seeds: Seeds
+
+
+class SegmentReader:
+    """Reads entries back from their segments (see entries.Reader). seeds: by segment number."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.seeds: dict[int, Seeds] = {}
+
+    def commands(self, places: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < len(places):
+            stop = start = len(found)
+            sequence = places[start] >> 32
+            while stop < len(places) and places[stop] >> 32 == sequence:
+                stop += 1
+            found += self._of_one(
+                sequence, [place & 0xFFFFFFFF for place in places[start:stop]], sizes[stop - 1]
+            )
+        return found
+
+    def _of_one(self, sequence: int, offsets: Sequence[int], last_size: int) -> list[bytes]:
+        name, start = segment_name(sequence), offsets[0]
+        size = offsets[-1] - start + last_size + _AROUND_BYTES
+        try:
+            data = self._disk.read_at(name, start, size)
+            seeds = self.seeds.get(sequence) or seeds_of(sequence)
+            return [decode_record(data, offset - start, seeds).fields()[2] for offset in offsets]
+        except OSError as error:
+            raise disk_error(error, f"reading log segment {name}") from error
+        except Damage as damage:
+            raise Corrupt(f"{name} is corrupt near offset {start}: {damage.reason}. {REMEDY}") from damage
 
 
 @dataclass(slots=True)
 class Recovered:
     """The state that the intact records add up to.
 
-    lsns[i] is the number of the change that added entries[i]; tail_bytes the intact
-    length of the last segment. `torn` tells the operator what will be cut, `discard`
-    names a segment whose very header is torn.
+    tail_bytes is the intact length of the last segment, tail_size that of its file. `torn`
+    tells the operator what will be cut, `discard` names a segment whose very header is torn.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    lsns: list[int] = field(default_factory=list)
+    log: LogEntries
     term: int = 0
     vote: str | None = None
     commit: int = 0
@@ -67,6 +107,7 @@ class Recovered:
     epoch: int = 0
     segments: list[Segment] = field(default_factory=list)
     tail_bytes: int = 0
+    tail_size: int = 0
     torn: str = ""
     discard: str = ""
 
@@ -89,20 +130,16 @@ class Recovered:
         elif raw.kind is Type.HARD_STATE:
             self.term, self.vote = fields
         else:
-            self.entries.clear()
-            self.lsns.clear()
+            self.log.clear()
 
     def _add(self, offset: int, index: int, term: int, command: bytes) -> None:
-        if self.entries and index != self.entries[-1][1] + 1:
-            raise Damage(offset, f"entry {index} follows entry {self.entries[-1][1]}")
-        self.entries.append((command, index, term))
-        self.lsns.append(self.lsn)
+        if len(self.log) and index != self.log.last_index + 1:
+            raise Damage(offset, f"entry {index} follows entry {self.log.last_index}")
+        self.log.append(command, index, term, self.lsn, place(self.segments[-1].sequence, offset))
 
     def _truncate(self, from_index: int) -> None:
-        if self.entries:
-            keep = max(0, from_index - self.entries[0][1])
-            del self.entries[keep:]
-            del self.lsns[keep:]
+        if len(self.log):
+            self.log.cut(min(len(self.log), max(0, from_index - self.log.first_index)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +150,19 @@ class _Batch:
     end: int
 
 
+def place(sequence: int, offset: int) -> int:
+    """Where a record lies, as one number (entries.LogEntries.placed)."""
+    return sequence << 32 | offset
+
+
 def recover(disk: Disk, cluster_id: str | None = None, node_id: str | None = None) -> Recovered:
     """Replay every segment on `disk`; changes nothing there (see Recovered.torn and tail_bytes).
 
     Raises Corrupt, and WrongDataDir when a segment names another cluster or node
     (None: any). Blocks for the time it takes to read the whole log.
     """
-    state = Recovered()
+    reader = SegmentReader(disk)
+    state = Recovered(LogEntries(reader))
     names = segment_names(disk)
     for name in names:
         data = disk.read(name)
@@ -127,13 +170,15 @@ def recover(disk: Disk, cluster_id: str | None = None, node_id: str | None = Non
         try:
             header, offset = decode_header(data, name)
         except Damage as damage:
-            _judge(state, name, data, damage, _first_batch(data, state.epoch), last)
+            _judge_header(state, name, data, damage, last)
             state.discard = name
             break
         _check_header(state, name, header, cluster_id, node_id)
-        state.segments.append(Segment(name, header.sequence, state.lsn))
-        state.tail_bytes = _replay(state, name, data, offset, last)
+        reader.seeds[header.sequence] = header.seeds
+        state.segments.append(Segment(name, header.sequence, state.lsn, header.seeds))
+        state.tail_bytes, state.tail_size = _replay(state, name, data, offset, last), len(data)
         state.segments[-1].last_lsn = state.lsn
+        state.log.evict(state.lsn, state.commit)
     return state
 
 
@@ -161,11 +206,14 @@ def _check_header(
 def _replay(state: Recovered, name: str, data: bytes, offset: int, last: bool) -> int:
     """Fold the records from `offset` on; the length of the intact part."""
     batch: _Batch | None = None
+    seeds = state.segments[-1].seeds
     while offset < len(data):
+        if (batch is None or offset >= batch.end) and is_blank(data, offset):
+            break
         try:
-            raw = decode_record(data, offset)
+            raw = decode_record(data, offset, seeds)
         except Damage as damage:
-            _judge(state, name, data, damage, batch, last)
+            _judge(state, name, data, damage, batch, last, seeds)
             return offset
         try:
             state.apply(raw)
@@ -175,21 +223,35 @@ def _replay(state: Recovered, name: str, data: bytes, offset: int, last: bool) -
         if raw.kind is Type.SYNC:
             batch = _Batch(state.epoch, offset + raw.fields()[1])
     if batch is None or offset < batch.end:
-        _judge(state, name, data, Damage(offset, "the batch is cut off"), batch, last)
+        _judge(state, name, data, Damage(offset, "the batch is cut off"), batch, last, seeds)
     return offset
 
 
+def _judge_header(state: Recovered, name: str, data: bytes, damage: Damage, last: bool) -> None:
+    """The header is damaged, and with it the version: what follows may be of either."""
+    sequence = int(name.removesuffix(SUFFIX)) if name.removesuffix(SUFFIX).isdigit() else 0
+    for version in range(1, FORMAT_VERSION + 1):
+        seeds = seeds_of(sequence, version)
+        _judge(state, name, data, damage, _first_batch(data, state.epoch, seeds), last, seeds)
+
+
 def _judge(
-    state: Recovered, name: str, data: bytes, damage: Damage, batch: _Batch | None, last: bool
+    state: Recovered,
+    name: str,
+    data: bytes,
+    damage: Damage,
+    batch: _Batch | None,
+    last: bool,
+    seeds: Seeds,
 ) -> None:
     """Return when the damage is a torn write; raise Corrupt when it is not (see the module's table)."""
     where = damage.offset
-    proof = later_epoch(data, where, batch.epoch if batch else state.epoch)
+    proof = later_epoch(data, where, batch.epoch if batch else state.epoch, seeds)
     if not last:
         why = "a later segment exists"
     elif proof is not None:
         why = f"a later batch is intact at offset {proof}"
-    elif _incomplete(where, len(data), batch) or has_hole(data, where, _record_end(data, where)):
+    elif _incomplete(where, len(data), batch) or has_hole(data, where, _written_end(data, where, batch)):
         state.torn = f"{name} at offset {where}: {damage.reason}; {len(data) - where} bytes cut"
         return
     else:
@@ -204,16 +266,19 @@ def _incomplete(where: int, size: int, batch: _Batch | None) -> bool:
     return size < batch.end
 
 
-def _record_end(data: bytes, where: int) -> int:
-    """How far the damaged record reaches; a sector at least, as its length may be damaged too."""
+def _written_end(data: bytes, where: int, batch: _Batch | None) -> int:
+    """How far the damaged record reaches, at least; never beyond its batch, where nothing may be written yet."""
+    if batch is not None and where >= batch.end:
+        return min(len(data), where + SYNC_RECORD_BYTES)
     length = int.from_bytes(data[where : where + 4], "little")
-    return min(len(data), max(where + SECTOR_BYTES, where + RECORD_HEAD_BYTES + length))
+    end = max(where + SECTOR_BYTES, where + RECORD_HEAD_BYTES + length)
+    return min(len(data), end, batch.end if batch is not None else end)
 
 
-def _first_batch(data: bytes, epoch: int) -> _Batch:
+def _first_batch(data: bytes, epoch: int, seeds: Seeds) -> _Batch:
     """The batch that follows a damaged header. None intact: it ends past any cut-off header."""
-    start = later_epoch(data, 0, epoch)
+    start = later_epoch(data, 0, epoch, seeds)
     if start is None:
         return _Batch(epoch, HEADER_BYTES_MAX)
-    number, size = decode_record(data, start).fields()
+    number, size = decode_record(data, start, seeds).fields()
     return _Batch(number, start + SYNC_RECORD_BYTES + size)

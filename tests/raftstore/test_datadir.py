@@ -102,10 +102,12 @@ def test_setting_aside_keeps_the_old_log_and_remembers_not_to_vote(tmp_path: Pat
         assert not directory.meta.recovering
 
 
-def test_a_data_directory_of_format_1_opens(tmp_path: Path) -> None:
-    """Written by the first release (tests/fixtures/make_datadir.py); it must open for ever."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_data_directory_of_every_format_opens(tmp_path: Path, version: int) -> None:
+    """Each written once, by the release that brought it (tests/fixtures/make_datadir.py); it must open for
+    ever. 1: the first. 2: log segments that lie in files used before."""
     path = tmp_path / "data"
-    shutil.copytree(FIXTURES / "datadir-v1", path)
+    shutil.copytree(FIXTURES / f"datadir-v{version}", path)
     report = verify(path / "wal")
     assert (report.last_index, report.term, report.vote, report.torn) == (60, 3, "n2", "")
     with open_dir(path, "fixture", "n1") as directory:
@@ -116,8 +118,10 @@ def test_a_data_directory_of_format_1_opens(tmp_path: Path) -> None:
         machine = StateMachine(snapshot.state)
         for command, index, term in wal[:]:
             machine.apply(index, term, command)
+        wal.add(b"and goes on", 61, 3)
         wal.close()
-    expected = json.loads((FIXTURES / "datadir-v1.json").read_text())
+    assert verify(path / "wal").last_index == 61
+    expected = json.loads((FIXTURES / f"datadir-v{version}.json").read_text())
     assert len(machine.state.records) == expected["records"]
     assert machine.state.digest() == expected["digest"]
     record = machine.state.get(Key("Mesh", "", "m60"))

@@ -44,6 +44,20 @@ def test_append_read_truncate_rename_unlink(disk: Disk) -> None:
     disk.close()
 
 
+def test_writing_over_a_file(disk: Disk) -> None:
+    disk.append("a", b"hello world")
+    disk.write_at("a", 6, b"WORLDS!")
+    disk.append("a", b"?")
+    assert disk.read("a") == b"hello WORLDS!?" and disk.size("a") == 14
+    disk.rename("a", "b")
+    disk.write_at("b", 0, b"H")
+    disk.datasync("b")
+    assert disk.read("b") == b"Hello WORLDS!?"
+    with pytest.raises(FileNotFoundError):
+        disk.write_at("absent", 0, b"x")
+    disk.close()
+
+
 def test_truncate_makes_an_absent_file(disk: Disk) -> None:
     disk.truncate("new", 0)
     assert disk.read("new") == b""

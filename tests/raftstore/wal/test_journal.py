@@ -6,8 +6,10 @@ import random
 
 import pytest
 
-from raftstore.errors import DiskFailed, DiskFull
+from raftstore.errors import Corrupt, DiskFailed, DiskFull
 from raftstore.wal import MemoryDisk, Wal
+from raftstore.wal.journal import FREE, WIPING
+from raftstore.wal.recovery import segment_names
 
 
 def open_wal(disk: MemoryDisk, segment_bytes: int = 1 << 20) -> Wal:
@@ -124,7 +126,7 @@ def test_segments_rotate_and_are_dropped_below_the_snapshot() -> None:
     assert many > 3
     wal.drop_to(30)
     assert wal.first_index == 30 and len(wal.segments) < many
-    assert list(wal.segments) == disk.list()
+    assert list(wal.segments) == segment_names(disk)
     wal.close()
     disk.power_cut()
     again = open_wal(disk)
@@ -184,8 +186,12 @@ class Recording(MemoryDisk):
         self.calls: list[str] = []
 
     def unlink(self, name: str) -> None:
-        self.calls.append("unlink")
+        self.calls.append("gone")
         super().unlink(name)
+
+    def rename(self, name: str, new: str) -> None:
+        self.calls.append("gone")
+        super().rename(name, new)
 
     def sync_dir(self) -> None:
         self.calls.append("sync_dir")
@@ -196,8 +202,9 @@ def test_each_removal_is_durable_before_the_next_so_that_no_gap_can_appear() -> 
     disk = Recording()
     wal = filled(disk, 20, segment_bytes=300, size=50)
     disk.calls.clear()
-    wal.drop_to(19)
-    assert len(disk.calls) >= 6 and disk.calls == ["unlink", "sync_dir"] * (len(disk.calls) // 2)
+    wal.drop_to(19, collect=False)
+    wal.collect_garbage()
+    assert len(disk.calls) >= 6 and disk.calls == ["gone", "sync_dir"] * (len(disk.calls) // 2)
 
 
 def test_disk_full_keeps_the_buffer_and_resumes() -> None:
@@ -268,6 +275,99 @@ def test_a_failed_sync_is_final() -> None:
     with pytest.raises(DiskFailed):
         wal.flush()
     assert wal.durable_index == 1
+
+
+def recycled(disk: MemoryDisk, size: int = 50) -> Wal:
+    """A log whose last segment lies in a file that was another's before."""
+    wal = filled(disk, 20, segment_bytes=600, size=size)
+    wal.drop_to(19)
+    assert [name for name in disk.list() if name.endswith(FREE)]
+    while any(name.endswith(FREE) for name in disk.list()):
+        wal.add(b"y" * size, wal.last_index + 1, 2)
+        wal.flush()
+    return wal
+
+
+def test_a_segment_is_wiped_and_used_again() -> None:
+    disk = MemoryDisk()
+    wal = filled(disk, 20, segment_bytes=600, size=50)
+    wal.drop_to(19, collect=False)
+    assert wal.collect_garbage() > 1
+    (waste,) = [name for name in disk.list() if name.endswith(WIPING)]
+    assert b"x" * 50 in disk.read(waste)
+    while wal.wipe():
+        pass
+    (free,) = [name for name in disk.list() if name.endswith(FREE)]
+    assert not any(disk.read(free)) and len(disk.read(free)) > 500
+    wal = open_wal(disk, 600)
+    size = len(disk.read(free))
+    while free in disk.list():
+        wal.add(b"y" * 50, wal.last_index + 1, 2)
+        wal.flush()
+    tail = wal.segments[-1]
+    assert len(disk.read(tail)) == size and b"x" * 50 not in disk.read(tail), "written over, not made longer"
+    again = open_wal(disk, 600)
+    assert again.last_index == wal.last_index and again.torn == "", "its unused end is no damage"
+    again.add(b"z", again.last_index + 1, 2)
+    again.flush()
+    assert len(disk.read(tail)) == size and open_wal(disk, 600)[-1][0] == b"z"
+
+
+def test_a_segment_that_was_being_wiped_is_removed_by_the_next_start() -> None:
+    disk = MemoryDisk()
+    wal = filled(disk, 20, segment_bytes=600, size=50)
+    wal.drop_to(19, collect=False)
+    wal.collect_garbage()
+    wal = open_wal(disk, 600)
+    assert not [name for name in disk.list() if name.endswith(WIPING)] and wal.last_index == 20
+
+
+def test_what_is_left_of_an_earlier_life_is_never_read() -> None:
+    """Even if the zeros never reached the platter: the checksums of another segment do not hold."""
+    disk = MemoryDisk()
+    wal = recycled(disk)
+    tail, first = wal.segments[-1], filled(MemoryDisk(), 8, segment_bytes=600, size=50)
+    end, size = wal._tail_bytes, len(disk.read(wal.segments[-1]))
+    stale = first._disk.read("000000000001.wal")
+    disk.write_at(tail, end, stale[end:size])
+    disk.datasync(tail)
+    with pytest.raises(Corrupt, match="checksum mismatch"):
+        open_wal(disk, 600)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_torn_write_over_a_used_file_is_torn_not_corrupt(seed: int) -> None:
+    """Any of its sectors may be missing, in any order."""
+    rng = random.Random(seed)
+    disk = MemoryDisk()
+    wal = filled(disk, 20, segment_bytes=8000, size=900)
+    wal.drop_to(19)
+    while any(name.endswith(FREE) for name in disk.list()):
+        wal.add(rng.randbytes(rng.randint(1, 700)), wal.last_index + 1, 2)
+        wal.flush()
+    durable = wal[:]
+    for _ in range(rng.randint(1, 4)):
+        wal.add(rng.randbytes(rng.randint(1, 1500)), wal.last_index + 1, 3)
+    batch = wal.take()
+    assert batch is not None and batch.offset > 0
+    disk.write_at(batch.segment, batch.offset, batch.data)
+    disk.power_cut(rng)
+    again = open_wal(disk, 8000)
+    found = [entry for entry in again[:] if entry[1] >= durable[0][1]]
+    assert len(found) >= len(durable) and found == wal[:][: len(found)]
+
+
+def test_a_full_disk_takes_the_spare_files_first() -> None:
+    disk = MemoryDisk()
+    wal = filled(disk, 20, segment_bytes=600, size=50)
+    wal.drop_to(19)
+    wal = open_wal(disk, 10_000)
+    disk.capacity = disk.used() + 5
+    wal.add(b"z" * 100, wal.last_index + 1, 2)
+    with pytest.raises(DiskFull):
+        wal.flush()
+    wal.flush()
+    assert wal.durable_index == 21 and not [name for name in disk.list() if name.endswith(FREE)]
 
 
 Log = list[tuple[bytes, int, int]]
