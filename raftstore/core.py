@@ -273,15 +273,15 @@ class Core:
 
     @property
     def first_index(self) -> int:
-        return self._journal[0][1]
+        return self._journal.first_index
 
     @property
     def last_index(self) -> int:
-        return self._journal[-1][1]
+        return self._journal.last_index
 
     @property
     def last_term(self) -> int:
-        return self._journal[-1][2]
+        return self._journal.term(len(self._journal) - 1)
 
     @property
     def peers(self) -> frozenset[str]:
@@ -307,7 +307,7 @@ class Core:
     def term_at(self, index: int) -> int | None:
         """The term of the entry at `index`, or None when the journal does not hold it."""
         at = index - self.first_index
-        return self._journal[at][2] if 0 <= at < len(self._journal) else None
+        return self._journal.term(at) if 0 <= at < len(self._journal) else None
 
     def may_commit(self) -> bool:
         """Leader: whether a majority, this node counted, has acknowledged more than is committed."""
@@ -385,8 +385,7 @@ class Core:
 
     def changes_after(self, index: int) -> bool:
         """Whether a membership change stands in the log above `index`."""
-        tail = self._journal[max(0, index + 1 - self.first_index) :]
-        return any(entry[0][:1] == entries.MEMBERSHIP for entry in tail)
+        return bool(self._journal.positions(entries.MEMBERSHIP, index + 1 - self.first_index))
 
     def acknowledged(self, peer: str, message: Message, alive_at: float) -> None:
         """Deliver a reply to append_entries, without letting it rewind the pipeline (1080-1082).
@@ -445,7 +444,7 @@ class Core:
         """Entries at the journal's positions from `start` on, of `bytes_max` together, or one."""
         size, at = 0, start
         while at < stop:
-            size += len(self._journal[at][0])
+            size += self._journal.size(at)
             if at > start and size > bytes_max:
                 break
             at += 1

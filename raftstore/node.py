@@ -222,10 +222,8 @@ class Node:
     def voters_at(self, index: int) -> tuple[str, ...]:
         """The membership as of `index` (at most the applied index): what a snapshot there must say."""
         start = index + 1 - self._core.first_index
-        for payload, _, _ in self._journal[max(0, start) :]:
-            if payload[:1] == entries.MEMBERSHIP:
-                return Change.decode(payload).before
-        return self.voters
+        changes = self._journal.positions(entries.MEMBERSHIP, start)
+        return Change.decode(self._journal[changes[0]][0]).before if changes else self.voters
 
     def has_quorum(self, now: float) -> bool:
         """Leader: a majority answered within an election timeout. Others: they hear a leader.
