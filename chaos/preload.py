@@ -1,7 +1,7 @@
 """Small C libraries for LD_PRELOAD, compiled when they are needed: what no setting could change.
 
 wallclock   a wall clock of its own (clocks.py)
-unsynced    fsync and fdatasync that do nothing: a broken replica, to judge the rig by
+unsynced    fdatasync does nothing: a log that is not durable, to judge the rig by
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each fault lasts")
     parser.add_argument("--replicas", type=int, choices=(3, 5), default=3)
     parser.add_argument(
-        "--unsynced", action="store_true", help="judge the rig: replicas whose fsync does nothing"
+        "--unsynced", action="store_true", help="judge the rig: replicas whose log is not synced"
     )
     options = parser.parse_args()
     if lacks := lacking():
