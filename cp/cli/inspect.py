@@ -15,13 +15,14 @@ from typing import Any
 
 from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
 from cp.cli.errors import CommandError
+from cp.cli.inspect_places import ASPECTS, add_place_flags, is_about_a_place, place_text
 from cp.cli.inspect_status import status_text
 from cp.cli.inspect_tables import TABLES, Row
 from cp.cli.tables import table
 from mesh.registry import KINDS, Kind, kind_by_arg
 
 Document = Mapping[str, Any]
-PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters", "status")
+PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters", "status", *ASPECTS)
 
 # what is typed -> the list of the API, below the mesh when it begins without a slash
 _LISTS: Mapping[str, str] = {
@@ -63,6 +64,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--shadow", action="store_true", help="with --type=config: policies on trial count")
     parser.add_argument("--include", default="", help="with --type=config: diff")
     parser.add_argument("--include-eds", action="store_true", help="with --type=config-dump: endpoints, too")
+    add_place_flags(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle))
 
@@ -132,6 +134,8 @@ def _proxy(args: argparse.Namespace) -> str:
     kind = kind_by_arg(_PROXIES[args.type])
     assert kind is not None, "_PROXIES names kinds"
     base = path_of(kind, args.mesh, args.name)
+    if is_about_a_place(args):
+        return place_text(args, base)
     if args.aspect == "policies":
         document = client_of(args).call("GET", f"{base}/_rules").body
         return policies_text(document) if args.output == "table" else render(document, args.output)
