@@ -305,26 +305,27 @@ def _transparent(
         return
     strict = client.strict_inbound_ports and not permissive
     ports = tuple(sorted({found.port for found in facts.inbounds})) if strict else None
-    matches = passthrough.matches_of(proxy)
+    allowed = passthrough.allowed_of(proxy, settings.passthrough)
     of_mesh = confs.only(confs.mesh_confs(ctx, facts.mesh, matched.to), PASSTHROUGH_KINDS)
     for ip_version in (4, 6) if proxying.ipv6 else (4,):
-        if matches is not None or settings.passthrough:
-            value = transparent.Passthrough(
-                "outbound",
-                ip_version,
-                proxying.outbound_port,
-                client.unified,
-                client.reuse_port,
-                matches=None if matches is None else passthrough.fitting(matches, ip_version),
-                confs=of_mesh,
-                source=source if of_mesh else None,
-            )
-            yield from _passthrough(value)
+        value = transparent.Passthrough(
+            "outbound",
+            ip_version,
+            proxying.outbound_port,
+            client.unified,
+            client.reuse_port,
+            matches=allowed.matches,
+            confs=of_mesh,
+            source=source if of_mesh else None,
+        )
+        yield from _passthrough(value, reachable=allowed.everything)
         if proxying.inbound_port:
             value = transparent.Passthrough(
                 "inbound", ip_version, proxying.inbound_port, client.unified, client.reuse_port, ports
             )
             yield from _passthrough(value)
+    for name, http2 in allowed.clusters():
+        yield Item(CLUSTER, name, transparent.matched_cluster.query(name, http2))
     if client.strict_inbound_ports and proxying.inbound_port:
         name = naming.NO_DESTINATION_INBOUND
         yield Item(CLUSTER, name, transparent.no_destination_cluster.query())
@@ -341,16 +342,12 @@ def _permissive(ctx: Context, facts: DataplaneFacts, security: tls.Security | No
     )
 
 
-def _passthrough(value: transparent.Passthrough) -> Iterator[Item]:
-    if value.matches is not None:
-        for cluster in dict.fromkeys(match.cluster for match in value.matches):
-            query = transparent.matched_cluster.query(cluster)
-            yield Item(CLUSTER, cluster, query)
-        if not value.matches:
-            return
+def _passthrough(value: transparent.Passthrough, *, reachable: bool = True) -> Iterator[Item]:
+    """The listener and, unless nothing is to be reached, the cluster to which it leads."""
     yield Item(LISTENER, value.name, transparent.passthrough_listener.query(value))
-    query = transparent.passthrough_cluster.query(value.direction, value.ip_version, value.unified)
-    yield Item(CLUSTER, value.name, query)
+    if reachable:
+        query = transparent.passthrough_cluster.query(value.direction, value.ip_version, value.unified)
+        yield Item(CLUSTER, value.name, query)
 
 
 def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterator[Item]:

@@ -1,7 +1,8 @@
 """Transparent proxying: the two listeners to which the host redirects all traffic.
 
 They carry what no other listener claims to where it was going, and so are the way to the world
-outside the mesh, and to ports of the application that are no inbounds.
+outside the mesh, and to ports of the application that are no inbounds. They exist also where nothing
+may leave the mesh: all that is redirected arrives at them, on its way to listeners of services too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Passthrough:
     """Everything that one passthrough listener depends on.
 
     ports: inbound only: the ports that unclaimed traffic may reach; None for all. matches: outbound
-    only: the places outside that may be reached; None for all.
+    only: the places outside that may be reached; with none, all or nothing may.
     """
 
     direction: str
@@ -35,7 +36,7 @@ class Passthrough:
     unified: bool
     reuse_port: bool
     ports: tuple[int, ...] | None = None
-    matches: tuple[Match, ...] | None = None
+    matches: tuple[Match, ...] = ()
     confs: KindConfs = ()
     source: Source | None = None
 
@@ -83,9 +84,11 @@ def passthrough_cluster(ctx: Context, direction: str, ip_version: int, unified: 
 
 
 @derivation
-def matched_cluster(ctx: Context, name: str) -> Encoded:
-    """The cluster of allowed places outside."""
+def matched_cluster(ctx: Context, name: str, http2: bool) -> Encoded:
+    """The cluster of an allowed place outside."""
     draft = cluster.passthrough(name)
+    if http2:
+        cluster.set_http_version(draft, http2=True)
     return encode(CLUSTER, name, serialized(cluster.CLUSTER, draft))
 
 
