@@ -41,13 +41,17 @@ class JsonFormatter(logging.Formatter):
 
 
 class ClientsFault(logging.Filter):
-    """Bytes that are not HTTP are the sender's fault: one line at level info, not a traceback."""
+    """Bytes that are not HTTP are the sender's fault: one line at level info, not a traceback. What was
+    sent follows in aiohttp's message; it may hold a token, and is not for the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg, record.args = "refused what is not HTTP: %s", (f"{error.message[:80]!r}",)
+            record.msg, record.args = (
+                "refused what is not HTTP: %s",
+                (repr(error.message.strip().partition("\n")[0][:80]),),
+            )
             record.exc_info = None
         return True
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -21,7 +23,25 @@ from cp.tokens import InvalidToken
 from cp.users import ADMIN, ANONYMOUS, AUTHENTICATED, User
 
 USER = web.RequestKey("user", User)
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+# Each says that somebody else is behind the request: proxies, load balancers, tunnels.
+FORWARDED = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Server",
+    "X-Original-Forwarded-For",
+    "X-Envoy-External-Address",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Real-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
+)
 _LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -38,8 +58,9 @@ def _authenticate(request: web.Request, context: Context) -> User:
     header = request.headers.get("Authorization", "")
     if header.startswith("Bearer "):
         return _of_token(header.removeprefix("Bearer ").strip(), context)
-    if _has_client_certificate(request, context):
-        return ADMIN
+    certificate = _client_certificate(request, context)
+    if certificate:
+        return user_of_certificate(certificate)
     if context.config.api_server.authn.localhost_is_admin and is_local(request):
         return ADMIN
     return ANONYMOUS
@@ -58,11 +79,28 @@ def _of_token(token: str, context: Context) -> User:
     return User(str(claims.get("Name", "")), tuple(map(str, groups))).with_groups(AUTHENTICATED)
 
 
-def _has_client_certificate(request: web.Request, context: Context) -> bool:
-    """Whether TLS verified a certificate of the client against `apiServer.auth.clientCertsDir`."""
+def _client_certificate(request: web.Request, context: Context) -> dict[str, Any] | None:
+    """The client's certificate, if TLS verified one against `apiServer.auth.clientCertsDir`."""
     if context.config.api_server.authn.type != "adminClientCerts" or request.transport is None:
-        return False
-    return bool(request.transport.get_extra_info("peercert"))
+        return None
+    found: dict[str, Any] | None = request.transport.get_extra_info("peercert")
+    return found or None
+
+
+def user_of_certificate(certificate: Mapping[str, Any]) -> User:
+    """Whom a verified certificate stands for: the administrator, unless it names somebody.
+
+    Names are URIs among its alternative names, or its common name: `user:NAME`, and any `group:NAME`.
+    """
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+    names += [
+        value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"
+    ]
+    users = [name.removeprefix("user:") for name in names if name.startswith("user:")]
+    groups = [name.removeprefix("group:") for name in names if name.startswith("group:")]
+    if not users and not groups:
+        return ADMIN
+    return User(users[0] if users else "", tuple(groups)).with_groups(AUTHENTICATED)
 
 
 def is_local(request: web.Request) -> bool:
@@ -73,7 +111,7 @@ def is_local(request: web.Request) -> bool:
             return False
     elif not isinstance(peer, str):  # a Unix socket has an empty name
         return False
-    if any(name in request.headers for name in _FORWARDED):
+    if any(name in request.headers for name in FORWARDED):
         return False
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return False

@@ -1,7 +1,7 @@
 import logging
 import sys
 
-from aiohttp.http_exceptions import BadStatusLine
+from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 
 from cp.logs import ClientsFault
 
@@ -20,6 +20,15 @@ def test_bytes_that_are_not_http_are_one_line() -> None:
     assert record.levelno == logging.INFO
     assert "\n" not in record.getMessage()
     assert len(record.getMessage()) < 500
+
+
+def test_what_was_sent_is_not_told() -> None:
+    """A header that is malformed may still be somebody's token."""
+    record = record_of(
+        BadHttpMessage("Invalid header value char:\n\n  b'Authorization: Bearer eyJhbGci\\xff'")
+    )
+    assert ClientsFault().filter(record)
+    assert "Invalid header" in record.getMessage() and "Bearer" not in record.getMessage()
 
 
 def test_an_error_of_ours_keeps_its_traceback() -> None:
