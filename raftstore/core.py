@@ -66,7 +66,7 @@ OVERRIDDEN = (
     PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
     PrivateName("__setCurrentTerm", 921, "a full disk must not interrupt a change of role"),
     PrivateName(
-        "__applyLogEntries", 688, "applies twice when a callback raises (714-729); must obey durability"
+        "__applyLogEntries", 688, "applies twice when a callback raises (714-729); a commit must obey durability"
     ),
     PrivateName("_checkCommandsToApply", 699, "last step of a tick: send what is new at once, as one batch"),
     PrivateName("__doChangeCluster", 1013, "a change must name the whole membership, not a difference"),
@@ -178,7 +178,7 @@ class _Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._core.disk_full(str(error))
 
     def _SyncObj__applyLogEntries(self) -> bool:
-        self._core.apply_committed()
+        self._core.hold_commit()
         return False
 
     def _SyncObj__doChangeCluster(self, request: Sequence[Any], reverse: bool = False) -> bool:
@@ -329,10 +329,23 @@ class Core:
     # --- events --------------------------------------------------------------------------
 
     def tick(self) -> bool:
-        """Let time pass and do what is due. True: there is more to apply, tick again soon."""
+        """advance(), then apply()."""
+        self.advance()
+        return self.apply()
+
+    def advance(self) -> None:
+        """Let time pass and do what is due, all but applying: elections, commit, messages."""
         self._commit_floor = self.commit_index
         with self._running:
             self._engine.doTick(0)
+
+    def apply(self) -> bool:
+        """Apply the next batch of what is committed. True: there is more."""
+        with self._running:
+            for payload, index, term in self._next_to_apply():
+                # First, so that nothing an observer does can make an entry be applied twice.
+                self._engine._SyncObj__raftLastApplied = index
+                self._hooks.apply(index, term, payload)
         return self.applied_index < self.commit_index
 
     def deliver(self, peer: str, message: Message) -> None:
@@ -450,8 +463,8 @@ class Core:
             at += 1
         return self._journal[start:at]
 
-    def apply_committed(self) -> None:
-        """Hold a leader's commit back to what it holds durably itself, then apply the next batch.
+    def hold_commit(self) -> None:
+        """Hold a leader's commit back to what it holds durably itself.
 
         Within a tick only a leader's commit rises. It is not asked whether it leads: it may
         just have counted, and then stepped down for want of a quorum.
@@ -461,10 +474,6 @@ class Core:
             allowed = max(self._commit_floor, min(commit, self._hooks.commit_limit()))
             if allowed != commit:
                 self._commit(allowed)
-        for payload, index, term in self._next_to_apply():
-            # First, so that nothing an observer does can make an entry be applied twice.
-            self._engine._SyncObj__raftLastApplied = index
-            self._hooks.apply(index, term, payload)
 
     def _next_to_apply(self) -> Sequence[Entry]:
         count = min(self.commit_index - self.applied_index, self.config.apply_batch)

@@ -275,13 +275,18 @@ class Intake:
         self._queue.extend((source, epoch, seq + i, txn) for i, txn in enumerate(txns))
         self._queue_bytes += sum(map(len, txns))
 
-    def flush(self) -> bool:
-        """Propose what waits, and whether anything was proposed.
+    @property
+    def may_flush(self) -> bool:
+        """Whether something waits that may be proposed now.
 
         Few entries are in flight at a time, so that the rest shares the next.
         """
+        return bool(self._queue) and self._in_flight < limits.ENTRIES_IN_FLIGHT_MAX
+
+    def flush(self) -> bool:
+        """Propose what waits, and whether anything was proposed."""
         proposed = False
-        while self._queue and self._in_flight < limits.ENTRIES_IN_FLIGHT_MAX:
+        while self.may_flush:
             batch = self._next_batch()
             proposed = True
             self._in_flight += 1

@@ -5,7 +5,7 @@ only, no-op at the start of a term) and leaves holes where messages meet the wor
 rule below closes one; the module that holds it tells how.
 
     acknowledgements carry their term               guard_append
-    only what is on disk is acknowledged            guard_append; the leader's own: core.apply_committed
+    only what is on disk is acknowledged            guard_append; the leader's own: core.hold_commit
     nothing is cut without a conflict               guard_append
     a stale tail is skipped term by term            guard_append
     a lost quorum is noticed in one timeout         guard_append (replies), core (check-quorum)

@@ -254,13 +254,24 @@ class Node:
         return bad
 
     def tick(self) -> bool:
-        """Let time pass: elections, heartbeats, commit, apply. True: tick again, there is more to apply."""
-        more = self._core.tick()
+        """advance(), then apply(). True: tick again, there is more to apply."""
+        self.advance()
+        return self.apply()
+
+    def advance(self) -> None:
+        """Let time pass: elections, heartbeats, commit, and messages for all that.
+
+        What is committed should be told before it is applied here: the others then apply meanwhile.
+        """
+        self._core.advance()
         self.guard.tick()
         self._hand_over_if_read_only()
         self._advance_transfer()
         self._after_event()
-        return more
+
+    def apply(self) -> bool:
+        """Let the machine take over the next batch of what is committed. True: there is more."""
+        return self._core.apply()
 
     def durable(self) -> None:
         """The journal's durable_lsn has risen; a tick should follow, which may commit."""

@@ -384,13 +384,14 @@ class Replica:
         for request in self._forwarder.flush(now):
             self._forward(request)
         self._intake.flush()
-        more = self.node.tick()
-        if self._intake.flush():  # entries that were applied made room for the next
-            more = self.node.tick() or more
+        self.node.advance()
         self.node.pause_writes(self.disk.trouble)
-        self._send_all()  # first: the others' disks are to work while ours does
+        self._send_all()  # first: the others are to write and to apply while this replica does
         self.disk.kick()
-        if more:
+        more = self.node.apply()
+        if self.transport is not None:
+            self.transport.flush()  # answers to other replicas
+        if more or self._intake.may_flush:  # entries that were applied made room for the next
             self.kick()
 
     def _find_leader(self, now: float) -> None:
