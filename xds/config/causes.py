@@ -23,8 +23,9 @@ from mesh.policy.outbound import outbound_entries
 from mesh.policy.values import Item
 from mesh.resource import Resource, ResourceKey
 from mesh.view import Change, View
+from xds.config.backends import Item as PlanItem
 from xds.config.dump import render
-from xds.config.explain import find_item
+from xds.config.explain import find_item, find_within, within
 from xds.config.limits import CAUSES_MAX
 from xds.config.paths import ABSENT, Path, counterpart, normalised, value_at
 from xds.engine import DerivationFailed, Engine, Query
@@ -107,6 +108,7 @@ class Probe:
         self._view = view
         self._undo: dict[ResourceKey, Resource | None] = {}
         self.engine.watch(plan)
+        self._within = within(self.engine, plan, type_url, name)
         self._encoded = self._derive()
         self.document = self._json(self._encoded)
         self.path = path if self.document is ABSENT else normalised(path, self.document)
@@ -152,8 +154,15 @@ class Probe:
             return self.value
         return counterpart(self.document, self._json(encoded), self.path)
 
+    def _find(self) -> PlanItem | None:
+        """Where the resource was before, else anywhere."""
+        found = None
+        if self._within is not None:
+            found = find_within(self.engine, self.plan, self._within, self.type_url, self.name)
+        return found or find_item(self.engine, self.plan, self.type_url, self.name)
+
     def _derive(self) -> Encoded | None:
-        item = find_item(self.engine, self.plan, self.type_url, self.name)
+        item = self._find()
         if item is None:
             return None
         try:

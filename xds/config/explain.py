@@ -8,12 +8,12 @@ derivation is the one that decided about it, and what it and everything below it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xds.config.backends import Item
 from xds.config.plan import Plan
 from xds.engine import DerivationFailed, Engine, Query
-from xds.engine.derivation import IndexKey, Key
+from xds.engine.derivation import Derivation, IndexKey, Key
 
 
 class Explanation(NamedTuple):
@@ -44,6 +44,36 @@ def find_item(engine: Engine, plan: Query, type_url: str, name: str) -> Item | N
     """What the plan has under that type and name."""
     found = (_item(engine, start, type_url, name) for start in (plan, *_groups(engine, plan)))
     return next((item for item in found if item is not None), None)
+
+
+class Within(NamedTuple):
+    """The part of a group in which a resource is, e.g. the outbound of its destination.
+
+    group: the derivation behind the group; part: the derivation that the group reads, whose first argument is
+    the group's own: what all parts depend on.
+    """
+
+    group: Derivation[Any, Any]
+    part: Query
+
+
+def within(engine: Engine, plan: Query, type_url: str, name: str) -> Within | None:
+    """Where to look for a resource without deriving all its group; None when there is no such place."""
+    path = path_to(engine, plan, type_url, name) or []
+    if len(path) < 4 or path[1] not in _groups(engine, plan):
+        return None
+    group, part = path[1], path[2]
+    return Within(group.derivation, part) if part.args[:1] == group.args[:1] else None
+
+
+def find_within(engine: Engine, plan: Query, place: Within, type_url: str, name: str) -> Item | None:
+    """As `find_item`, but in that part of the group only, whatever the plan's groups depend on now."""
+    for group in _groups(engine, plan):
+        if group.derivation is place.group and group.args:
+            part = Query(place.part.derivation, (group.args[0], *place.part.args[1:]))
+            if (found := _item(engine, part, type_url, name)) is not None:
+                return found
+    return None
 
 
 def item_names(engine: Engine, plan: Query) -> set[tuple[str, str]]:

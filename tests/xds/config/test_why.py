@@ -192,6 +192,17 @@ def test_an_endpoint_is_from_its_dataplane_alone() -> None:
         assert [each.spec.networking.address for each in dataplanes] == [found.value]
 
 
+def test_a_cluster_that_a_route_names_too_is_there_without_the_route() -> None:
+    """It is first found behind the outbound of `api`; without the route it is still that of `db` itself."""
+    match = {"path": {"type": "PathPrefix", "value": "/"}}
+    backend = {"backendRefs": [{"kind": "MeshService", "name": "db", "port": 5432}]}
+    rules = [{"matches": [match], "default": backend}]
+    view = world(policy("MeshHTTPRoute", "moved", to=[{"targetRef": TO_API, "rules": rules}]))
+    cluster = "default_db___msvc_5432"
+    assert "moved" not in causes(explained(view, CLUSTER, cluster))
+    assert "moved" in causes(explained(view, LISTENER, "outbound:241.0.0.1:80"))
+
+
 def test_a_whole_resource_tells_what_each_cause_changes() -> None:
     view = world(timeout("slow", (TO_API, "7s")))
     found = explained(view, CLUSTER, API)
