@@ -110,9 +110,10 @@ class EtcdCluster:
         """A fourth member, made known to the others; start() is the caller's."""
         client_port, peer_port = free_ports(2)
         new = Member(f"e{len(self.members)}", self.root, client_port, peer_port)
-        leader = await self.leader()
-        if await call(leader.address, MEMBER_ADD, message_field(1, new.peer_url.encode())) is None:
-            raise RuntimeError("etcd refused the new member")
+        address = (await self.leader()).address
+        async with asyncio.timeout(START_S):  # it refuses while a member is up for less than 5 s
+            while await call(address, MEMBER_ADD, message_field(1, new.peer_url.encode())) is None:
+                await asyncio.sleep(0.5)
         self.members.append(new)
         everybody = ",".join(f"{m.name}={m.peer_url}" for m in self.members)
         new.arguments = ["--initial-cluster", everybody, "--initial-cluster-state", "existing"]
