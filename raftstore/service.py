@@ -40,7 +40,7 @@ from raftstore.frames import FrameDecoder, FrameError, Value, encode
 from raftstore.port import Status
 from raftstore.replica import Replica
 from raftstore.transport import AddressInUse
-from raftstore.types import Outcome
+from raftstore.types import FeedItem, Outcome
 from raftstore.wire import error_to_wire, status_to_wire
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,16 @@ class Service:
         self._path = Path(path)
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
+        self._item: tuple[int, FeedItem | None, bytes] = (0, None, b"")
+
+    def item_frame(self, number: int, item: FeedItem) -> bytes:
+        """One feed item as a frame. A thousand readers of one commit have it encoded once."""
+        known, last, frame = self._item
+        if item is not last or number != known:
+            value = (number, "item", codec.item_to_wire(item))
+            frame = encode(value, limits.SOCKET_FRAME_BYTES_MAX)
+            self._item = number, item, frame
+        return frame
 
     async def start(self) -> None:
         """Raises AddressInUse when the path cannot be bound. A dead process's socket is replaced."""
@@ -178,7 +188,7 @@ class Connection(asyncio.Protocol):
                 await self._writable.wait()
                 if self._wire is None:
                     return
-                self._send((number, "item", codec.item_to_wire(item)))
+                self._send_frame(self._service.item_frame(number, item))
             self.close()  # the store is closing; the reader comes back to the next one
         except StoreError as error:
             self._answer(number, error)
@@ -207,12 +217,16 @@ class Connection(asyncio.Protocol):
             self._send((number, "ok", result))
 
     def _send(self, value: object) -> None:
-        """Answers of one pass of the loop leave in one write."""
+        if self._wire is not None:
+            self._send_frame(encode(value, limits.SOCKET_FRAME_BYTES_MAX))
+
+    def _send_frame(self, frame: bytes) -> None:
+        """Frames of one pass of the loop leave in one write."""
         if self._wire is None:
             return
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(encode(value, limits.SOCKET_FRAME_BYTES_MAX))
+        self._out.append(frame)
 
     def _flush(self) -> None:
         if self._out and self._wire is not None:

@@ -175,3 +175,12 @@ async def test_a_dead_socket_is_replaced_and_a_live_one_is_not(served: Served, t
     await service.start()
     await service.close()
     assert not dead.exists()
+
+
+async def test_a_commit_is_encoded_once_for_all_who_read_it(served: Served) -> None:
+    first, other = Commit(7, ()), Commit(8, ())
+    frame = served.service.item_frame(0, first)
+    assert served.service.item_frame(0, first) is frame
+    for asked in ((1, first), (0, other), (0, first)):
+        again = served.service.item_frame(*asked)
+        assert again is not frame and (again == frame) == (asked == (0, first))
