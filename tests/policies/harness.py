@@ -33,6 +33,7 @@ from dp.options import Options
 from dp.runner import write_bootstrap
 from mesh.registry import KINDS
 from raftstore.memory import MemoryStore
+from xds.config.audit import audit, held
 from xds.config.identity import IdentityProvider
 
 HOST = "127.0.0.1"
@@ -231,6 +232,16 @@ class World:
             )
 
         await until("every proxy acknowledged everything", all_acknowledged)
+        self.equals_full()
+
+    def equals_full(self) -> None:
+        """What each proxy was given, event by event, is what a build from scratch gives."""
+        for connection in self.worker.connections:
+            node, snapshot = connection.stream.node, connection.stream.snapshot()
+            assert node is not None and snapshot is not None
+            zone = self.worker.config.multizone.zone.name
+            found = audit(self.worker.live.view, node, zone, held(snapshot))
+            assert not found, f"{node.id}: {found}"
 
     # --- applications and proxies ---
 
