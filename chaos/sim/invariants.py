@@ -220,6 +220,9 @@ class Checker:
         """
         now, limit = self._cluster.now, host.config.election_timeout_max_s + STEP_SLACK_S
         reached = {host.id}
+        # Who was removed and comes back is new, too.
+        for pair in [p for p in self._reached_at if p[0] == host.id and p[1] not in host.node.voters]:
+            del self._reached_at[pair]
         for voter in host.node.voters:
             at = self._reached_at.setdefault((host.id, voter), now)
             if self._cluster.reaches(host.id, voter):
