@@ -175,7 +175,7 @@ class Session(ABC):
         status = self.status.of(subscription.type_url)
         status.acked += 1
         status.ack_seconds = now - response.sent_at
-        status.rejections = dict(subscription.rejected)
+        status.rejections = subscription.rejected
         return Acked(subscription.type_url, tuple(response.upserts), response.removed, status.ack_seconds)
 
     def _nacked(self, subscription: Subscription, message: str) -> Effect:
@@ -183,7 +183,7 @@ class Session(ABC):
         status = self.status.of(subscription.type_url)
         status.rejected += 1
         status.last_error = message
-        status.rejections = dict(subscription.rejected)
+        status.rejections = subscription.rejected
         return Nacked(subscription.type_url, guilty, message)
 
     def _subscription(self, type_url: str) -> Subscription:

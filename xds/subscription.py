@@ -185,6 +185,7 @@ class Subscription:
                 plan.removed.append(name)  # asked for by name, and unknown: say so
             else:
                 self.dirty.discard(name)
+                self.rejected.pop(name, None)
         elif removals:
             self._plan_vanished(plan, name)
 
@@ -237,7 +238,7 @@ class Subscription:
     def acked(self) -> InFlight:
         """The response in flight was accepted."""
         response = self._landed()
-        for name in response.upserts:
+        for name in (*response.upserts, *response.removed):
             self.rejected.pop(name, None)
         return response
 

@@ -491,6 +491,41 @@ def test_a_rejection_is_visible_until_the_resource_is_accepted() -> None:
     assert playbook.session.status.node.id == NODE
 
 
+def test_a_rejected_resource_that_is_withdrawn_is_refused_no_more() -> None:
+    session = delta()
+    assert (
+        Playbook(session)
+        >> Put(CDS, "A@1 B@1")
+        >> Subscribe(CDS)
+        << Response(CDS, "A@1 B@1")
+        >> Nack(CDS, "Error adding/updating cluster(s) B: bad")
+        << Rejected(CDS, "B")
+        << Response(CDS, "A@1")
+        >> Ack(CDS)
+        >> Drop(CDS, "B")
+        << Response(CDS, removed="B")
+    )
+    assert list(session.status.types[CLUSTER].rejections) == ["B"]
+    assert Playbook(session, nonces={CDS: "3"}) >> Ack(CDS)
+    assert not session.status.types[CLUSTER].rejections
+
+
+def test_a_rejected_resource_that_is_no_longer_wanted_is_refused_no_more() -> None:
+    session = delta()
+    assert (
+        Playbook(session)
+        >> Put(EDS, "A@1 B@1")
+        >> Subscribe(EDS, "A B")
+        << Response(EDS, "A@1 B@1")
+        >> Nack(EDS, "B: bad")
+        << Rejected(EDS, "B")
+        << Response(EDS, "A@1")
+        >> Ack(EDS)
+        >> Unsubscribe(EDS, "B")
+    )
+    assert not session.status.types[ENDPOINT].rejections
+
+
 def test_acknowledged_versions_do_not_count_what_is_under_way() -> None:
     playbook = (
         Playbook(delta()) >> Put(CDS, "A@1 B@1") >> Subscribe(CDS) << Response(CDS, "A@1 B@1") >> Ack(CDS)
