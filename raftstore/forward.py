@@ -257,6 +257,7 @@ class Intake:
         self._sources: dict[str, _Source] = {}
         self._in_flight = 0
         self.entries = self.txns = 0
+        self.undecided = 0  # transactions in entries that are under way
 
     def offer(self, source: str, epoch: int, seq: int, txns: Sequence[bytes]) -> None:
         """Transactions of `source`: accepted in order, or refused together with all that follow."""
@@ -292,6 +293,7 @@ class Intake:
             self._in_flight += 1
             self.entries += 1
             self.txns += len(batch)
+            self.undecided += len(batch)
             command = codec.join_batch(self._time_ms(), [txn for *_, txn in batch])
             places = [place[:3] for place in batch]
             self._propose(command, partial(self._decided, places))
@@ -311,6 +313,7 @@ class Intake:
 
     def _decided(self, places: list[tuple[str, int, int]], result: ProposeResult) -> None:
         self._in_flight -= 1
+        self.undecided -= len(places)
         outcomes: Sequence[Outcome] = getattr(result.applied, "outcomes", ())
         known = result.fate is Fate.APPLIED and len(outcomes) == len(places)
         verdict = Verdict.UNKNOWN if result.fate in (Fate.UNKNOWN, Fate.APPLIED) else Verdict.REFUSED

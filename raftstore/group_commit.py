@@ -14,9 +14,12 @@ errors.DiskFailed).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 
 from raftstore.errors import DiskFull
 from raftstore.wal import Batch, Wal
@@ -56,7 +59,8 @@ class GroupCommit:
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "raftstore-wal")
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._work, name="raftstore-wal", daemon=True).start()
         self._writing = False
         self._writing_since = 0.0
         self._idle = asyncio.Event()
@@ -87,27 +91,35 @@ class GroupCommit:
             self._retry.cancel()
         await self._idle.wait()
         try:
-            await self._loop.run_in_executor(self._thread, self._wal.close)
+            await self.run(self._wal.close)
         finally:
-            self._thread.shutdown(wait=False)
+            self._jobs.put(None)
 
     async def run(self, work: Callable[[], object]) -> None:
         """Do other blocking work on the log in the same thread, between two writes."""
-        await self._loop.run_in_executor(self._thread, work)
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._jobs.put(partial(self._do, work, partial(_resolve, done)))
+        await done
 
     def _start(self, batch: Batch) -> None:
         self._writing, self._writing_since = True, self._loop.time()
         self._idle.clear()
-        self._thread.submit(self._write, batch)
+        self._jobs.put(partial(self._do, partial(self._wal.write, batch), partial(self._written, batch)))
 
-    def _write(self, batch: Batch) -> None:
-        """In the thread. Tells the loop in one step; a future of the loop's would take three."""
+    def _work(self) -> None:
+        """The thread. A plain queue there, one call back: an executor and its futures take as long
+        as a fast disk."""
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _do(self, work: Callable[[], object], on_done: Callable[[BaseException | None], None]) -> None:
         error: BaseException | None = None
         try:
-            self._wal.write(batch)
-        except BaseException as failed:  # noqa: BLE001 - the loop decides what it means
+            work()
+        except BaseException as failed:  # noqa: BLE001 - whoever waits decides what it means
             error = failed
-        self._loop.call_soon_threadsafe(self._written, batch, error)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            self._loop.call_soon_threadsafe(on_done, error)
 
     def _written(self, batch: Batch, error: BaseException | None) -> None:
         self._writing = False
@@ -138,3 +150,13 @@ class GroupCommit:
         batch = self._wal.take()
         if batch is not None and not self._closed and not self._writing:
             self._start(batch)
+
+
+def _resolve(done: asyncio.Future[None], error: BaseException | None) -> None:
+    """Whoever waited may have been cancelled."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

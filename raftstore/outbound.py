@@ -67,6 +67,8 @@ class Outbound:
     def pump(self) -> None:
         """Send, to each peer, as much as its window has room for."""
         for peer, queue in self._queues.items():
+            if not queue:
+                continue
             room = limits.PEER_WINDOW_BYTES - self._wire.backlog_bytes(peer)
             while queue and room > 0:
                 message = queue.popleft()

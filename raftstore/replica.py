@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 TIMER_S = 0.01
 READ_RETRY_S = 0.02
 STALL_S = 0.08
+FEW_TXNS = 8
 OnIndex = Callable[[int | StoreError], None]
 
 
@@ -88,7 +89,7 @@ class Replica:
         self.opened = opened
         self.machine = opened.machine
         self._loop = asyncio.get_running_loop()
-        self._turn_due = self._work = self._closing = self._closed = False
+        self._turn_due = self._work = self._advance_due = self._closing = self._closed = False
         self._turned_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.feed_log = Feed(opened.machine.state)
@@ -290,8 +291,10 @@ class Replica:
 
     def batch_end(self) -> None:
         """Most replies to a leader change nothing: what they acknowledge is committed already."""
-        if self._work or self.node.has_work():
+        if self._work:
             self.kick()
+        elif self.node.has_work() or self.wal.pending():
+            self._kick_lightly()
         self._work = False
 
     def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
@@ -301,7 +304,10 @@ class Replica:
         bad = self.node.receive(peer, message)
         if bad is not None:
             raise FrameError(bad.reason)
-        self._work = self._work or message["type"] != "next_node_idx" or message["reset"]
+        plain = message["type"] == "append_entries" or (
+            message["type"] == "next_node_idx" and not message["reset"]
+        )
+        self._work = self._work or not plain
 
     def _other_frame(self, peer: str, name: str, frame: tuple[Value, ...]) -> None:
         self._work = True
@@ -341,6 +347,12 @@ class Replica:
     # --- the turn ---------------------------------------------------------------------------
 
     def kick(self) -> None:
+        """Let a turn be due, in which the node advances."""
+        self._advance_due = True
+        self._kick_lightly()
+
+    def _kick_lightly(self) -> None:
+        """A turn in which a follower writes, sends and applies only: its timers can wait for the timer."""
         if not self._turn_due and not self._closing:
             self._turn_due = True
             self._loop.call_soon(self._turn)
@@ -348,7 +360,7 @@ class Replica:
     def _durable(self) -> None:
         self.node.durable()
         if self.node.has_work():
-            self.kick()
+            self._kick_lightly()
 
     def _on_timer(self) -> None:
         if self._closing:
@@ -384,15 +396,31 @@ class Replica:
         for request in self._forwarder.flush(now):
             self._forward(request)
         self._intake.flush()
-        self.node.advance()
+        if self._advance_due or self.node.is_leader:
+            self._advance_due = False
+            self.node.advance()
         self.node.pause_writes(self.disk.trouble)
-        self._send_all()  # first: the others are to write and to apply while this replica does
+        if self._answers_soon():
+            # Its writer waits for it. Its answer leaves in the next pass; the news in the one after.
+            self._loop.call_soon(self._loop.call_soon, self._send_all)
+        else:
+            self._send_all()  # first: the others are to write and to apply while this replica does
         self.disk.kick()
         more = self.node.apply()
         if self.transport is not None:
             self.transport.flush()  # answers to other replicas
         if more or self._intake.may_flush:  # entries that were applied made room for the next
             self.kick()
+
+    def _answers_soon(self) -> bool:
+        """Leader: a few writes are committed, and applying them takes less than telling the others."""
+        node = self.node
+        return (
+            node.is_leader
+            and node.applied_index < node.commit_index
+            and self._intake.undecided <= FEW_TXNS
+            and not self._intake.may_flush
+        )
 
     def _find_leader(self, now: float) -> None:
         leader = self.node.leader
@@ -409,7 +437,7 @@ class Replica:
 
     def _send_all(self) -> None:
         messages = self.node.drain_outbox()
-        if self.transport is None:
+        if self.transport is None or self._closing:
             return
         for peer, message in messages if not self.rejoin.silent else ():
             self._outbound.put(peer, message)
