@@ -199,9 +199,9 @@ class Streams(Section, frozen=True):
     mean of all replicas is left alone, as a fraction of it.
     """
 
-    admission_per_second: Annotated[float, Meta(ge=0)] = 250.0
+    admission_per_second: Annotated[float, Meta(ge=0)] = 200.0
     admission_burst: Annotated[int, Meta(ge=1)] = 100
-    drain_per_second: Annotated[float, Meta(ge=0)] = 250.0
+    drain_per_second: Annotated[float, Meta(ge=0)] = 200.0
     balance_per_second: Annotated[float, Meta(ge=0)] = 5.0
     balance_tolerance: Annotated[float, Meta(ge=0.05, le=10)] = 0.2
     balance_interval: Duration = 10.0

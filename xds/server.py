@@ -4,7 +4,7 @@ Messages cross gRPC as bytes: responses are spliced from frames that all streams
 gRPC serialise objects would throw the sharing away. Nothing else is known of gRPC outside this
 module; another transport needs `send`, `end`, and someone to call `on_message` (xds/stream.py).
 
-    server = AdsServer(source, admission, gate=Gate(rate=250, burst=100))
+    server = AdsServer(source, admission, gate=Gate(rate=200, burst=100))
     await server.start("127.0.0.1:0")        or "unix:/run/raftmesh/ads.sock"
     ...
     await server.stop()
