@@ -25,7 +25,8 @@ _ORIGINS = {
     "outbound": "outbound",
     "external": "outbound",
     "transparent": "transparent",
-    "telemetry": "prometheus",
+    "direct": "direct-access",
+    "metrics": "prometheus",
     "admin": "admin",
     "gateway": "gateway",
 }
@@ -50,8 +51,15 @@ def patched_item(item: Item, patch: str) -> Item:
     """An item whose resource is patched."""
     if item.type_url not in PATCHED:
         return item
-    origin = _ORIGINS.get(item.query.derivation.name.partition(".")[0], "")
+    origin = _origin(item.query.derivation.name)
     return item._replace(query=patched_resource.query(item.query, item.type_url, origin, patch))
+
+
+def _origin(derived_by: str) -> str:
+    """What a patch calls the origin of a resource."""
+    if derived_by == "transparent.matched_cluster":
+        return "meshpassthrough"
+    return _ORIGINS.get(derived_by.partition(".")[0], "")
 
 
 @derivation

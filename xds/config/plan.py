@@ -236,9 +236,12 @@ def _inbound(
 
 
 def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Profile) -> Iterator[Query]:
+    # Envoy refuses a second listener at an address; the first one wins, an inbound before all others.
+    taken = {(found.address, found.port) for found in facts.inbounds}
     for found in facts.outbounds:
-        query = _declared(ctx, facts, profile, found)
+        query = _declared(ctx, facts, profile, found) if (found.address, found.port) not in taken else None
         if query is not None:
+            taken.add((found.address, found.port))
             yield query
     proxying = facts.transparent
     if proxying is None:

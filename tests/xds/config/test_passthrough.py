@@ -14,7 +14,7 @@ from xds.config.source import Source
 from xds.types import CLUSTER, LISTENER
 
 OUTBOUND = "outbound:passthrough:ipv4"
-PLACES = [
+PLACES: list[dict[str, Any]] = [
     {"type": "CIDR", "value": "10.0.0.0/8", "port": 5432, "protocol": "tcp"},
     {"type": "CIDR", "value": "10.1.0.0/16", "port": 5432, "protocol": "tcp"},
     {"type": "Domain", "value": "*.example.com", "port": 443, "protocol": "tls"},
@@ -149,12 +149,13 @@ def test_requests_to_an_address_need_no_host() -> None:
 
 def test_one_network_written_twice_is_one_chain() -> None:
     """Envoy refuses a listener of which two chains have the same conditions."""
-    written = [{"type": "CIDR", "value": f"10.0.0.{i}/8", "port": 80, "protocol": "tcp"} for i in (0, 1)]
+    place = {"type": "CIDR", "port": 80, "protocol": "tcp"}
+    written: list[dict[str, Any]] = [place | {"value": f"10.0.0.{i}/8"} for i in (0, 1)]
     [chain] = config(restricted("Matched", *written))[LISTENER][OUTBOUND]["filterChains"]
     assert chain["name"] == "meshpassthrough_tcp_10.0.0.0/8_80"
 
 
-SPEAKS_FIRST = [
+SPEAKS_FIRST: list[dict[str, Any]] = [
     {"type": "IP", "value": "192.0.2.7", "port": port, "protocol": "mysql"} for port in (3306, 3307)
 ]
 

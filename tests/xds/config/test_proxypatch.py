@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.xds.config.worlds import dataplane, mesh, node, policy, rendered, view_of
+from tests.xds.config.worlds import TRANSPARENT, dataplane, mesh, node, policy, rendered, view_of
 from xds.config.policies.jsonpatch import PatchError, apply, merged
 from xds.config.source import Source
 from xds.types import CLUSTER, LISTENER, ROUTE
@@ -178,3 +178,29 @@ def test_messages_merge_as_protobuf_merges() -> None:
         "a": [1, 2],
         "b": {"c": 3, "d": 2},
     }
+
+
+def test_a_patch_without_a_name_is_for_all_filters() -> None:
+    change = {
+        "operation": "Patch",
+        "match": {"listenerName": IN},
+        "jsonPatches": [{"op": "add", "path": "/suppressEnvoyHeaders", "value": True}],
+    }
+    [router] = manager(config({"httpFilter": change})[LISTENER][IN])["httpFilters"]
+    assert router["typedConfig"]["suppressEnvoyHeaders"] is True
+
+
+@pytest.mark.parametrize(
+    ("origin", "cluster"),
+    [("meshpassthrough", "meshpassthrough_192.0.2.7_80"), ("transparent", "inbound:passthrough:ipv4")],
+)
+def test_places_outside_have_an_origin_of_their_own(origin: str, cluster: str) -> None:
+    change = {"operation": "Patch", "match": {"origin": origin}, "value": "connectTimeout: 9s"}
+    place = {"type": "IP", "value": "192.0.2.7", "port": 80, "protocol": "tcp"}
+    allowed = policy("MeshPassthrough", "mp", default={"passthroughMode": "Matched", "appendMatch": [place]})
+    client = dataplane("web", 8080, networking=TRANSPARENT)
+    source = Source(view_of([mesh(), client, allowed, patch({"cluster": change})]))
+    found = rendered(source.connect(node("web"), lambda deltas: None).snapshot())[CLUSTER]
+    slow = {name for name, value in found.items() if value["connectTimeout"] == "9s"}
+    assert cluster in slow
+    assert all(name.startswith("meshpassthrough") == (origin == "meshpassthrough") for name in slow)

@@ -346,3 +346,13 @@ def test_incremental_equals_full_after_any_of_these_events() -> None:
             assert expected is not None and found is not None
             for type_url, resources in expected.items():
                 assert dict(found[type_url]) == dict(resources), (name, type_url)
+
+
+def test_an_address_that_an_inbound_has_is_no_outbounds() -> None:
+    """Envoy refuses the second listener at an address."""
+    outbounds = [
+        {"port": port, "address": "192.168.0.1", "tags": {"kuma.io/service": "b"}} for port in (80, 81, 81)
+    ]
+    client = dataplane("web", 80, networking={"outbound": outbounds})
+    stream = Source(view_of([mesh(), client, dataplane("b", 80)])).connect(node("web"), lambda deltas: None)
+    assert set(rendered(stream.snapshot())[LISTENER]) == {"inbound:192.168.0.1:80", "outbound:192.168.0.1:81"}

@@ -154,7 +154,7 @@ def _in_listener(listener: Json, mod: Any, origin: str, lists: Lists, message: s
 
 def _edit_filters(filters: list[Any], mod: Any, message: str) -> None:
     name = mod.match.name if mod.match is not None else None
-    at = next((i for i, found in enumerate(filters) if found.get("name") == name), None)
+    at = next((i for i, found in enumerate(filters) if name in (None, found.get("name"))), None)
     match mod.operation:
         case "Remove":
             filters[:] = [found for found in filters if name is not None and found.get("name") != name]
@@ -168,7 +168,7 @@ def _edit_filters(filters: list[Any], mod: Any, message: str) -> None:
             filters.insert(at + 1, value_of(message, mod.value))
         case "Patch":
             for index, found in enumerate(filters):
-                if found.get("name") == name:
+                if name in (None, found.get("name")):
                     filters[index] = _patch_filter(found, mod, message)
 
 
