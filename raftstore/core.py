@@ -66,7 +66,9 @@ OVERRIDDEN = (
     PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
     PrivateName("__setCurrentTerm", 921, "a full disk must not interrupt a change of role"),
     PrivateName(
-        "__applyLogEntries", 688, "applies twice when a callback raises (714-729); a commit must obey durability"
+        "__applyLogEntries",
+        688,
+        "applies twice when a callback raises (714-729); a commit must obey durability",
     ),
     PrivateName("_checkCommandsToApply", 699, "last step of a tick: send what is new at once, as one batch"),
     PrivateName("__doChangeCluster", 1013, "a change must name the whole membership, not a difference"),
