@@ -26,18 +26,18 @@ log = logging.getLogger(__name__)
 
 
 def main(role: str) -> int:
-    """Run one role; returns its exit status: EX_CONFIG when it can never work as configured."""
+    """Run one role; returns its exit status: EX_CONFIG when it can never work as configured, and why is in a file."""
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildSettings)
     configure(settings.config.log, role)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
     try:
         uvloop.run(_run(role, settings))
     except Unusable as error:
-        log.critical("%s", error)
+        settings.reason(role).write_text(" ".join(str(error).split()) + "\n")
         return os.EX_CONFIG
     except StoreError as error:
         log.critical("%s", error)
-        return os.EX_CONFIG if role == "store" else 1
+        return 1
     return 0
 
 

@@ -24,6 +24,10 @@ class Unusable(Exception):
     """The control plane cannot run as configured; the message is one line for its operator."""
 
 
+class StoreUnusable(Unusable):
+    """Its store cannot: starting again would end the same, so the process exits with EX_CONFIG."""
+
+
 def listeners(config: Config) -> list[Listener]:
     """Every TCP port that this configuration opens; 0 means that the system picks one."""
     api = config.api_server

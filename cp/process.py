@@ -7,8 +7,9 @@ order: workers first, so that what they still write finds the store.
 
 A child gets its settings as one line on its standard input and keeps it open: when the
 parent dies, however it dies, the child sees the end of input and stops. A child that cannot
-run as configured says why in one line and exits with EX_CONFIG; then everything stops,
-since starting it again would say the same.
+run as configured leaves the reason in the replica's directory, one line, and exits with
+EX_CONFIG; then everything stops, since starting it again would say the same, and the
+parent says it, once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import msgspec
 
 from cp.config_schema import Config
 from cp.limits import HEALTHY_AFTER_S, RESTART_BACKOFF_S_MAX, RESTART_BACKOFF_S_MIN, STOP_TIMEOUT_S
-from cp.ports import Unusable
+from cp.ports import StoreUnusable, Unusable
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ class ChildSettings(msgspec.Struct, frozen=True):
     @property
     def store_socket(self) -> str:
         return str(Path(self.run_dir) / "store.sock")
+
+    def reason(self, role: str) -> Path:
+        """Where a child that cannot run as configured says why."""
+        return Path(self.run_dir) / f"{role}.reason"
 
     def worker_socket(self, number: int) -> str:
         return str(Path(self.run_dir) / f"worker-{number}.sock")
@@ -110,11 +115,12 @@ class Supervisor:
     """
 
     def __init__(self, config: Config, run_dir: str, command: tuple[str, ...] = CHILD) -> None:
-        settings = msgspec.json.encode(ChildSettings(config, run_dir))
+        self._settings = ChildSettings(config, run_dir)
+        settings = msgspec.json.encode(self._settings)
         self.store = Child("store", settings, command)
         self.workers = [Child(f"worker-{n}", settings, command) for n in range(config.workers)]
         self._stopping = asyncio.Event()
-        self._fatal = ""
+        self._fatal = self._fatal_role = ""
 
     async def run(self) -> None:
         """Returns after a stop that was asked for. Raises Unusable when a child cannot run."""
@@ -126,7 +132,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._fatal:
-            raise Unusable(self._fatal)
+            raise StoreUnusable(self._fatal) if self._fatal_role == "store" else Unusable(self._fatal)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -138,13 +144,18 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             if status == os.EX_CONFIG:
-                self._fatal = f"{child.role} cannot run as configured (its reason is above)"
-                self.stop()
+                self._give_up(child.role)
                 return
             pause = child.backoff.after_run_of(time.monotonic() - started)
             log.error("%s ended with %s; starting it again in %.1f s", child.role, _meaning(status), pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def _give_up(self, role: str) -> None:
+        reason = self._settings.reason(role)
+        told = reason.read_text().strip() if reason.exists() else "its reason is in the log"
+        self._fatal, self._fatal_role = self._fatal or told, self._fatal_role or role
+        self.stop()
 
 
 def _meaning(status: int) -> str:

@@ -13,7 +13,7 @@ import uvloop
 from cp.config import ConfigError, load
 from cp.config_schema import Config
 from cp.logs import configure
-from cp.ports import Unusable, check_free, listeners
+from cp.ports import StoreUnusable, Unusable, check_free, listeners
 from cp.process import supervise
 from cp.tls import server_files
 from raftstore.certs import check_node
@@ -56,6 +56,9 @@ def handle(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
+    except StoreUnusable as error:
+        print(f"Error: {error}", file=sys.stderr)
         return os.EX_CONFIG
     except (Unusable, StoreError) as error:
         print(f"Error: {error}", file=sys.stderr)

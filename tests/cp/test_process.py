@@ -11,7 +11,7 @@ import pytest
 
 from cp.config import load
 from cp.limits import HEALTHY_AFTER_S, RESTART_BACKOFF_S_MAX, RESTART_BACKOFF_S_MIN
-from cp.ports import Unusable
+from cp.ports import StoreUnusable
 from cp.process import Backoff, Supervisor, run_directory
 
 WAIT_S = 20.0
@@ -96,8 +96,9 @@ async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
 @pytest.mark.process
 async def test_a_child_that_can_never_run_stops_everything(tmp_path: Path) -> None:
     (tmp_path / "store").write_text(str(os.EX_CONFIG))
+    (tmp_path / "store.reason").write_text("the store cannot run: for this reason\n")
     parent = supervisor(tmp_path)
-    with pytest.raises(Unusable, match="store cannot run as configured"):
+    with pytest.raises(StoreUnusable, match=r"^the store cannot run: for this reason$"):
         await asyncio.wait_for(parent.run(), WAIT_S)
     assert lines(tmp_path).count("store started") == 1
 

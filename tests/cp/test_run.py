@@ -230,16 +230,18 @@ async def test_wrong_settings_are_all_told_at_once(tmp_path: Path) -> None:
     assert "Error: wrkers: no such setting; did you mean workers?" in text
 
 
-async def test_a_data_directory_belongs_to_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("embedded", ["always", "never"])
+async def test_a_data_directory_belongs_to_one(tmp_path: Path, embedded: str) -> None:
+    """A store that cannot start is told in one line, whether it is a process of its own or not."""
     async with processes() as (session, started):
         first = await start(tmp_path, session, settings(tmp_path, "cp-1", free_ports(4)))
         started.append(first)
         await first.ready()
         config = settings(tmp_path, "cp-2", free_ports(4))
         config["raft"]["dataDir"] = str(tmp_path / "cp-1")
+        config["raft"]["embedded"] = embedded
         second = await start(tmp_path, session, config)
         started.append(second)
-        assert await asyncio.wait_for(second.process.wait(), READY_S) == 1
-        lines = [line for line in second.log.read_text().splitlines() if line.startswith("Error")]
-        assert len(lines) == 1
-        assert str(tmp_path / "cp-1") in lines[0]
+        assert await asyncio.wait_for(second.process.wait(), READY_S) == os.EX_CONFIG
+        told = [line for line in second.log.read_text().splitlines() if str(tmp_path / "cp-1") in line]
+        assert len(told) == 1 and told[0].startswith("Error: the store cannot run: "), told
