@@ -70,6 +70,9 @@ for fault in ${FAULT:-}; do faults+=(--fault "$fault"); done
 status=0
 # The same that a person would run; it speaks to Docker from within.
 "${compose[@]}" --profile chaos run --rm -T chaos --seconds "${SECONDS_EACH:-3}" "${faults[@]}" || status=$?
-if ((status)); then "${compose[@]}" logs --no-color --tail 40 >&2; fi
+if ((status)); then
+    mapfile -t replicas < <("${compose[@]}" config --services | grep '^cp-')
+    "${compose[@]}" logs --no-color --tail 40 "${replicas[@]}" >&2
+fi
 say "done"
 exit $status
