@@ -199,15 +199,3 @@ async def test_a_refusal_does_not_wait_for_the_interval(rig: Rig) -> None:
     await rig.until(lambda: rig.status().get("rejections"))
     assert time.monotonic() - started < DEADLINE_S
     await client.close()
-
-
-async def test_metrics_have_kumas_names(rig: Rig) -> None:
-    rig.source.put(cluster("a"))
-    client = rig.connect(proxy())
-    await rig.until(lambda: any(c.stream.status.acked for c in rig.connections))
-    text = rig.metrics.expose().decode()
-    assert "xds_streams_active 1.0" in text
-    assert f'xds_responses_sent{{type_url="{CLUSTER}"}} 1.0' in text
-    assert f'xds_requests_received{{confirmation="ACK",type_url="{CLUSTER}"}} 1.0' in text
-    assert "xds_delivery_count" in text
-    await client.close()

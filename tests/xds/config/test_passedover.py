@@ -1,0 +1,120 @@
+"""Why not: each reason for which a policy has no part in a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mesh.policy.proxy import item_of, proxy_of
+from tests.xds.config.explained import API, TO_API, TO_MESH, causes, explained, reasons, timeout, world
+from tests.xds.config.worlds import (
+    TRANSPARENT,
+    dataplane,
+    policy,
+    resource,
+)
+from xds.config.passedover import SILENT, verdicts
+from xds.types import CLUSTER, LISTENER
+
+
+def test_elements_for_others() -> None:
+    gone = {"kind": "MeshService", "name": "gone"}
+    db = {"kind": "MeshService", "name": "db"}
+    view = world(timeout("slow", (TO_API, "7s"), (db, "8s"), (gone, "9s")))
+    found = reasons(explained(view, CLUSTER, API, "connectTimeout"))
+    assert found["slow to[1]"] == "points to MeshService 'db', another destination"
+    assert found["slow to[2]"] == "points to MeshService 'gone', and there is no such resource"
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (timeout("p", (TO_MESH, "1s"), targetRef={"kind": "Dataplane", "labels": {"a": "b"}}), "labels a=b"),
+        (timeout("p", (TO_MESH, "1s"), targetRef={"kind": "Dataplane", "name": "db-1"}), "selects the proxy"),
+        (
+            timeout("p", (TO_MESH, "1s"), targetRef={"kind": "Dataplane", "sectionName": "x"}),
+            "selects the inbound 'x', which the proxy lacks",
+        ),
+        (
+            timeout("p", (TO_MESH, "1s"), targetRef={"kind": "Mesh", "proxyTypes": ["Gateway"]}),
+            "is for proxies of type Gateway",
+        ),
+        (
+            timeout("p", (TO_MESH, "1s"), targetRef={"kind": "MeshSubset", "tags": {"v": "2"}}),
+            "selects proxies with tags v=2",
+        ),
+        (timeout("p", (TO_MESH, "1s")) | {"labels": {"kuma.io/effect": "shadow"}}, "is a shadow policy"),
+        (
+            timeout("p", (TO_MESH, "1s"), targetRef={"kind": "Dataplane", "name": "web"})
+            | {"mesh": "elsewhere"},
+            "is in mesh 'elsewhere', the proxy is in 'default'",
+        ),
+        (
+            policy("MeshTimeout", "p", rules=[{"default": {"connectionTimeout": "1s"}}]),
+            "is only about traffic that enters the proxy",
+        ),
+        (
+            policy(
+                "MeshRetry", "p", to=[{"targetRef": TO_MESH, "default": {"tcp": {"maxConnectAttempt": 3}}}]
+            ),
+            SILENT,
+        ),
+    ],
+)
+def test_why_not(made: Any, reason: str) -> None:
+    found = explained(world(made), CLUSTER, API, "connectTimeout")
+    assert "p" not in causes(found)
+    [told] = [each.reason for each in found.passed_over if each.policy.name == "p"]
+    assert reason in told
+
+
+def test_a_policy_of_another_zone() -> None:
+    made = timeout("p", (TO_MESH, "1s")) | {"labels": {"kuma.io/origin": "zone", "kuma.io/zone": "west"}}
+    view = world(made)
+    web = view.get("Dataplane", "default", "web")
+    assert web is not None
+    labels = {**web.labels, "kuma.io/origin": "zone", "kuma.io/zone": "east"}
+    moved = resource(dataplane("web", 8080, networking=TRANSPARENT) | {"labels": labels}, "east")
+    view, _ = view.with_changes(2, [(web.key, moved)])
+    [told] = [each.reason for each in explained(view, CLUSTER, API).passed_over if each.policy.name == "p"]
+    assert told == "belongs to zone 'west', the proxy is in 'east'"
+
+
+def test_another_inbound() -> None:
+    more = [
+        {"port": 8080, "tags": {"kuma.io/service": "web"}},
+        {"port": 8081, "tags": {"kuma.io/service": "adm"}},
+    ]
+    ref = {"kind": "Dataplane", "sectionName": "8081"}
+    view = world(
+        dataplane("web", networking={"inbound": more}),
+        policy("MeshTimeout", "p", targetRef=ref, rules=[{"default": {"connectionTimeout": "1s"}}]),
+        timeout("q", (TO_MESH, "1s")),
+    )
+    found = reasons(explained(view, LISTENER, "inbound:192.168.0.1:8080"))
+    assert found["p"] == "selects the inbounds 8081, not this one"
+    assert found["q"] == "has only `to`, which is about traffic that leaves the proxy"
+    assert "p" in causes(explained(view, CLUSTER, "localhost:8081", "connectTimeout"))
+
+
+def test_verdicts_name_everything_once() -> None:
+    view = world(
+        timeout("all", (TO_MESH, "3s")), timeout("other", targetRef={"kind": "Dataplane", "name": "x"})
+    )
+    web = view.get("Dataplane", "default", "web")
+    assert web is not None
+    decided = verdicts(view, proxy_of(view, item_of(web)))
+    assert [item.meta.name for item, _ in decided.chosen] == ["all"]
+    assert [each.policy.name for each in decided.passed] == ["other"]
+
+
+def test_a_hidden_one_names_all_that_hide_it() -> None:
+    view = world(
+        timeout("a", (TO_MESH, "1s")),
+        timeout("b", (TO_MESH, "2s"), targetRef={"kind": "Dataplane"}),
+        timeout("c", (TO_API, "3s"), targetRef={"kind": "Dataplane", "name": "web"}),
+    )
+    found = reasons(explained(view, CLUSTER, API, "connectTimeout"))
+    assert found["b to[0]"] == "is overridden by MeshTimeout 'c'"
+    assert found["a to[0]"] == "is overridden by MeshTimeout 'c', MeshTimeout 'b'"
