@@ -24,6 +24,7 @@ from mesh.codec import DEFAULT_MESH, decode, encode_value
 from mesh.defaults import default_policies
 from mesh.errors import BadRequest, FieldError, Invalid
 from mesh.labels import Mode
+from mesh.limits import NAME_CHARS_MAX
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource, ResourceKey
 from mesh.validate import validate, validate_delete, warnings
@@ -286,12 +287,18 @@ class _Planner:
         """With the labels that this control plane writes, and the status that it has: the status
         of a resource is never a client's to set."""
         where = self._where
-        if faults := mesh_labels.check(resource, **where):
+        if faults := [*self._name_faults(resource), *mesh_labels.check(resource, **where)]:
             raise not_valid(PROCESS, faults)
         stamped, faults = mesh_labels.compute(resource, **where, previous=previous)
         if faults:
             raise not_valid(title, faults)
         return replace(resource, labels=stamped, status=previous.status if previous else None)
+
+    def _name_faults(self, resource: Resource) -> Iterable[FieldError]:
+        """On Global a resource of a zone is called `<zone>.<name>`, which has to fit, too."""
+        zone = self._where["zone"]
+        if self._where["federated"] and len(f"{zone}.{resource.name}") >= NAME_CHARS_MAX:
+            yield FieldError("name", "the length of the name must be shorter")
 
     def _add_default_policies(self, mesh: Resource) -> None:
         """A mesh and its default policies are one event: nobody sees the one without the others."""

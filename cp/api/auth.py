@@ -55,9 +55,9 @@ def user_of(request: web.Request, context: Context) -> User:
 
 
 def _authenticate(request: web.Request, context: Context) -> User:
-    header = request.headers.get("Authorization", "")
-    if header.startswith("Bearer "):
-        return _of_token(header.removeprefix("Bearer ").strip(), context)
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":  # also without a token: who means to show one is not taken for another
+        return _of_token(token.strip(), context)
     certificate = _client_certificate(request, context)
     if certificate:
         return user_of_certificate(certificate)

@@ -263,3 +263,41 @@ async def test_a_read_only_api(make_api: ApiFactory) -> None:
     api = await make_api(RAFTMESH_API_SERVER_READ_ONLY="true")
     refused = await api.put("/meshes/m1", {"type": "Mesh", "name": "m1"})
     assert (refused.status, refused.json["title"]) == (405, "Method not Allowed")
+
+
+async def test_a_name_of_a_federated_zone_has_to_fit_on_global(make_api: ApiFactory) -> None:
+    """There it is called `<zone>.<name>`."""
+    api = await make_api(
+        RAFTMESH_MULTIZONE_ZONE_GLOBAL_ADDRESS="grpcs://global:5685", RAFTMESH_MULTIZONE_ZONE_NAME="east"
+    )
+    for length, status in ((247, 201), (248, 400)):
+        name = "a" * length
+        answer = await api.put(
+            f"/zone-ingresses/{name}", {"type": "ZoneIngress", "name": name, "networking": INGRESS}
+        )
+        assert answer.status == status, answer.text
+    assert answer.json["title"] == "Could not process a resource"
+    assert answer.json["invalid_parameters"] == [
+        {"field": "name", "reason": "the length of the name must be shorter"}
+    ]
+    alone = await make_api(RAFTMESH_MULTIZONE_ZONE_NAME="east")
+    body = {"type": "ZoneIngress", "name": name, "networking": INGRESS}
+    assert (await alone.put(f"/zone-ingresses/{name}", body)).status == 201
+
+
+async def test_a_secret_that_a_mesh_uses_is_not_deleted(api: Api) -> None:
+    backend = {"name": "ca", "type": "provided", "conf": {"cert": {"secret": "c"}, "key": {"secret": "k"}}}
+    assert (await api.put("/meshes/m", {"type": "Mesh", "name": "m"})).status == 201
+    for name in ("c", "k", "other"):
+        secret = {"type": "Secret", "mesh": "m", "name": name, "data": "YQ=="}
+        assert (await api.put(f"/meshes/m/secrets/{name}", secret)).status == 201
+    using = {"type": "Mesh", "name": "m", "mtls": {"enabledBackend": "ca", "backends": [backend]}}
+    assert (await api.put("/meshes/m", using)).status == 200
+    refused = await api.delete("/meshes/m/secrets/c")
+    assert (refused.status, refused.json["title"]) == (400, "Could not delete a resource")
+    assert "currently in use in Mesh" in refused.json["invalid_parameters"][0]["reason"]
+    assert (await api.delete("/meshes/m/secrets/other")).status == 200
+    assert (await api.delete("/meshes/m")).status == 200  # with all that it owns
+
+
+INGRESS = {"address": "10.0.0.1", "port": 10001}

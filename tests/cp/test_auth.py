@@ -81,6 +81,12 @@ async def test_what_nobody_may_stays_closed_when_headers_lie(api: Api) -> None:
         assert answer.status == 403 and "dG9wLXNlY3JldA" not in answer.text
 
 
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "bearer x", "BEARER  a.b.c", "Bearer a b"])
+async def test_a_token_that_is_none_is_not_overlooked(api: Api, header: str) -> None:
+    """From this machine too: who shows a token wants to be its user."""
+    assert (await api.get("/who-am-i", headers={"Authorization": header})).status == 401
+
+
 # --- certificates of clients --------------------------------------------------------------
 
 
