@@ -4,6 +4,10 @@ Every worker holds the whole mesh in memory and follows the log. A commit become
 in one step, between two turns of the loop: the view is replaced, its index moves, and the
 subscribers are told what changed. Nobody ever sees half a transaction.
 
+At its start a worker asks for the oldest state that the store keeps, and replays what came since
+into its history, so that a restart does not end time travel and the audit log. Nobody sees the old
+states on the way: the view appears when it has caught up.
+
 The feed may break (the store process restarts). Then it is taken up after the last index;
 if that is compacted, a snapshot comes instead, and the difference to what was known is
 told to the subscribers as one change, so that nobody has to start anew.
@@ -27,6 +31,7 @@ from mesh.view import Change, Changes, View
 from raftstore.errors import Compacted, StoreError
 from raftstore.port import Store
 from raftstore.types import (
+    OLDEST,
     Bookmark,
     Commit,
     FeedItem,
@@ -55,6 +60,7 @@ class LiveView:
         self._moved = asyncio.Event()
         self._snapshot: list[Record] | None = None
         self._closed = False
+        self._replayed: View | None = None  # while the past is replayed: how far that is
         self.view = View.empty()
         self.ready = False
         self.history = History(self.view)
@@ -118,7 +124,7 @@ class LiveView:
         while True:
             before = self.index
             try:
-                async for item in self._store.feed(self.index if self.ready else None):
+                async for item in self._store.feed(self._wanted()):
                     self.fold(item)
             except Compacted as error:
                 log.warning("the feed is compacted: %s; taking a snapshot", error)
@@ -130,6 +136,14 @@ class LiveView:
                 self._metrics.feed_reconnects.inc()
             pause_s = 0.05 if self.index > before else min(max(pause_s * 2, 0.05), FEED_RETRY_S_MAX)
             await asyncio.sleep(pause_s)
+
+    def _wanted(self) -> int | None:
+        """Where the feed is to begin. The past is asked for once: later it would turn the view back."""
+        if self.ready:
+            return self.index
+        is_first = self.index == 0 and self._replayed is None
+        self._replayed = self.view if is_first else None
+        return OLDEST if is_first else None
 
     def fold(self, item: FeedItem) -> None:
         """Take up one item of the feed. No await inside: a step is seen whole or not at all."""
@@ -145,12 +159,19 @@ class LiveView:
                 if index > self.index:
                     self._commit(item)
             case Bookmark(index):
-                if index > self.index and self.ready:
+                if self._replayed is not None:
+                    self._finish_replay(index)
+                elif index > self.index and self.ready:
                     self._move(self.view.with_changes(index, ())[0])
 
     def _finish_snapshot(self, index: int) -> None:
         records, self._snapshot = self._snapshot or [], None
-        changed: list[Change] = []
+        if self._replayed is not None:
+            changed = [change for record in records for change in _put(record)]
+            self._replayed, _ = View.empty().with_changes(index, changed)
+            self.history = History(self._replayed)
+            return
+        changed = []
         present = set()
         for record in records:
             present.add(ResourceKey(*record.key))
@@ -164,6 +185,15 @@ class LiveView:
         self._move(view)
         self._tell(changes, None)
 
+    def _finish_replay(self, index: int) -> None:
+        """The past is known up to now: show the present, as one change."""
+        assert self._replayed is not None
+        view, _ = self._replayed.with_changes(index, ())
+        self._replayed = None
+        self.ready = True
+        self._move(view)
+        self._tell(view.everything(), None)
+
     def _commit(self, commit: Commit) -> None:
         changed: list[Change] = []
         for event in commit.events:
@@ -171,6 +201,10 @@ class LiveView:
                 changed.append((ResourceKey(*event.key), None))
             else:
                 changed += _put(Record(event.key, event.value, event.index, event.created_ms, event.time_ms))
+        if self._replayed is not None:
+            self._replayed, _ = self._replayed.with_changes(commit.index, changed)
+            self.history.append(commit, self._replayed)
+            return
         view, changes = self.view.with_changes(commit.index, changed)
         self.history.append(commit, view)
         self._move(view)

@@ -207,6 +207,11 @@ class View:
         """Equal for equal content, whatever the order and grouping of the changes that led here."""
         return f"{self._digest:032x}"
 
+    def everything(self) -> Changes:
+        """What differs from the empty view."""
+        kinds = ((KIND, *bucket) for bucket in self._kinds)
+        return Changes(frozenset(self._records), frozenset((*kinds, *self._entries)))
+
     # --- the next view ---------------------------------------------------------------
 
     def with_changes(self, index: int, changes: Iterable[Change]) -> tuple[View, Changes]:

@@ -23,7 +23,7 @@ from raftstore import codec, limits
 from raftstore.errors import Compacted, Overloaded, StoreError, Unavailable, UnknownOutcome
 from raftstore.frames import FrameDecoder, FrameError, Value, encode
 from raftstore.port import Status
-from raftstore.types import FeedItem, Outcome, SnapshotEnd, SnapshotStart, Txn
+from raftstore.types import OLDEST, FeedItem, Outcome, SnapshotEnd, SnapshotStart, Txn
 from raftstore.wire import error_from_wire, status_from_wire
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class SocketStore:
         return int(await self._ask(next(self._numbers), ("read", timeout_s), timeout_s))
 
     async def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
-        position, in_snapshot, from_snapshot = after, False, after is None
+        position, in_snapshot, from_snapshot = after, False, after in (None, OLDEST)
         while not self._closed:
             try:
                 async for item in self._one_feed(position):
@@ -147,7 +147,7 @@ class SocketStore:
                     raise
                 position = None
             if in_snapshot:  # half of one is of no use
-                position, in_snapshot = None, False
+                position, in_snapshot = after if from_snapshot else None, False
 
     async def status(self) -> Status:
         return status_from_wire(await self._ask(next(self._numbers), ("status",), 5.0))

@@ -11,6 +11,10 @@ nothing is missing and nothing comes twice.
      ^ oldest index that can    ^ a reader                   ^ index 13 changed nothing
        be resumed after
 
+A reader that wants the past as well begins with OLDEST: the state at the root, or at the last of the
+commits that it may replay, and then every commit since. A node holds the state after it, which is
+persistent and so costs about what its commit changed.
+
 What is kept is bounded by count, bytes and age. A node that is let go is unlinked, so a
 reader that was too slow does not keep the rest in memory: it meets Compacted, and comes
 back for a snapshot. When the store itself jumps (a snapshot came from the leader), readers
@@ -34,6 +38,7 @@ from raftstore.members import OWN_KIND
 from raftstore.snapshot import chunks
 from raftstore.state import State
 from raftstore.types import (
+    OLDEST,
     Bookmark,
     Commit,
     Event,
@@ -53,12 +58,13 @@ _ITEMS_PER_SLICE = 64
 class _Node:
     """A commit in the list; or, with commit None, a jump to a snapshot."""
 
-    __slots__ = ("commit", "dropped", "index", "next", "size", "time_ms")
+    __slots__ = ("commit", "dropped", "index", "next", "size", "state", "time_ms")
 
-    def __init__(self, index: int, commit: Commit | None, time_ms: int) -> None:
+    def __init__(self, index: int, commit: Commit | None, time_ms: int, state: State) -> None:
         self.index = index
         self.commit = commit
         self.time_ms = time_ms
+        self.state = state
         self.size = sum(_EVENT_BYTES + len(e.value or b"") for e in commit.events) if commit else 0
         self.next: _Node | None = None
         self.dropped = False
@@ -74,13 +80,15 @@ class Feed:
         commits_max: int = limits.FEED_COMMITS_MAX,
         bytes_max: int = limits.FEED_BYTES_MAX,
         age_ms_max: int = limits.FEED_AGE_MS_MAX,
+        replay_max: int = limits.FEED_REPLAY_MAX,
     ) -> None:
         self._state = state
         self._head = state.index
-        self._nodes = [_Node(state.index, None, 0)]  # [_first] is the root, [-1] the tail
+        self._nodes = [_Node(state.index, None, 0, state)]  # [_first] is the root, [-1] the tail
         self._first = 0
         self._bytes = 0
         self._commits_max, self._bytes_max, self._age_ms_max = commits_max, bytes_max, age_ms_max
+        self._replay_max = replay_max
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -117,14 +125,14 @@ class Feed:
         self._state, self._head = state, index
         events = tuple(event for event in events if event.key.kind != OWN_KIND)
         if events:
-            self._link(_Node(index, Commit(index, events), now_ms))
+            self._link(_Node(index, Commit(index, events), now_ms, state))
         self.expire(now_ms)
         self._wake()
 
     def jump(self, index: int, state: State, now_ms: int) -> None:
         """The store took over a snapshot at `index`: what led there was never seen here."""
         self._state, self._head = state, index
-        jump = _Node(index, None, now_ms)
+        jump = _Node(index, None, now_ms, state)
         self._link(jump)
         self._drop(len(self._nodes) - 1 - self._first, onward=jump)
         self._wake()
@@ -170,10 +178,13 @@ class Feed:
     # --- the readers' side ------------------------------------------------------------
 
     def reader(self, after: int | None = None) -> Reader:
-        """Read on after index `after`; None: the state first. Raises Compacted.
+        """Read on after index `after`; None: the state first; OLDEST: an old one first. Raises Compacted.
 
         An index above the head is waited for: the reader saw it on a replica that is ahead.
         """
+        if after == OLDEST:
+            node = self._nodes[max(self._first, len(self._nodes) - 1 - self._replay_max)]
+            return Reader(self, node, node.index, node.state)
         return Reader(self, self._nodes[-1] if after is None else self.seek(after), after)
 
     def seek(self, after: int) -> _Node:
@@ -224,7 +235,8 @@ async def _quiet(changed: asyncio.Event, seconds: float) -> bool:
 class Reader:
     """One reader's place. Costs a pointer until it reads."""
 
-    def __init__(self, feed: Feed, node: _Node, after: int | None) -> None:
+    def __init__(self, feed: Feed, node: _Node, after: int | None, state: State | None = None) -> None:
+        """state: the one at `node`, which the reader gets first."""
         self._feed = feed
         self._node = node
         self._caught_up = False
@@ -232,6 +244,8 @@ class Reader:
         self.position = after if after is not None else 0
         if after is None:
             self._splice(node)
+        elif state is not None:
+            self._snapshot = _snapshot(after, state)
 
     def next(self) -> FeedItem | None:
         """The next item, or None when there is nothing to say yet. Raises Compacted."""

@@ -47,8 +47,8 @@ REQUESTS_REMEMBERED_MS = 10 * 60 * 1000
 FEED_COMMITS_MAX = 50_000
 FEED_BYTES_MAX = 256 * MIB
 FEED_AGE_MS_MAX = 60 * 60 * 1000
-# Commits that a reader who asks for the past replays: a worker folds about 10,000 a second at its start.
-FEED_REPLAY_MAX = 10_000
+# Commits that a reader who asks for the past replays: a worker folds some 5,000 a second at its start.
+FEED_REPLAY_MAX = 5_000
 FEED_BOOKMARK_S = 10.0
 # Records and bytes of values per chunk of a snapshot: about 1 ms of work on the loop.
 SNAPSHOT_CHUNK_RECORDS = 500

@@ -61,7 +61,8 @@ class Store(Protocol):
         ...
 
     def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
-        """Applied events after index `after`; None: a snapshot first, then live events.
+        """Applied events after index `after`; None: a snapshot first, then live events; OLDEST: a
+        snapshot of an older state, and all events since that are kept.
 
         Raises Compacted when `after` is no longer retained.
         """

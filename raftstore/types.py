@@ -157,6 +157,10 @@ class Outcome(Struct, frozen=True, gc=False):
         return self.failed_guard is None
 
 
+# In the place of an index to read a feed after: the oldest state that is kept, then every event since.
+OLDEST = -1
+
+
 # --- the feed of applied events ----------------------------------------------------------
 
 

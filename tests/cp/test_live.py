@@ -183,3 +183,37 @@ async def test_what_commits_while_a_reader_is_busy_is_not_skipped(live: LiveView
         seen.append(await anext(commits))
     assert [item.index for item in seen if isinstance(item, Commit)] == [2, 3, 4]
     await commits.aclose()  # type: ignore[attr-defined]
+
+
+# --- the past of a worker that starts late --------------------------------------------------
+
+
+async def test_a_worker_that_starts_late_knows_the_past_and_tells_the_present_once() -> None:
+    store = MemoryStore()
+    for number, name in enumerate(("a", "b", "a")):
+        await store.submit(Txn((Put(key(name), encode_value(mesh(name))),), request_id=str(number)))
+    await store.submit(Txn((Delete(key("b")),), request_id="gone"))
+    live = LiveView(store)
+    told = Told(live)
+    following = asyncio.create_task(live.run())
+    assert await live.wait_for(4, 5.0)
+    assert told.calls == [(4, ["a"], False)], "nobody sees the states on the way"
+    assert live.history.base_index == 0
+    assert [names(live.at(index)[1]) for index in range(5)] == [[], ["a"], ["a", "b"], ["a", "b"], ["a"]]
+    assert [commit.index for commit in live.history.after(1)] == [2, 3, 4]
+    await store.submit(Txn((Put(key("c"), encode_value(mesh("c"))),), request_id="c"))
+    assert await live.wait_for(5, 5.0)
+    assert told.calls[1:] == [(5, ["c"], True)]
+    following.cancel()
+
+
+async def test_what_is_told_at_the_end_of_a_replay_is_what_a_snapshot_tells() -> None:
+    store = MemoryStore()
+    await store.submit(Txn((Put(key("a"), encode_value(mesh("a"))),), request_id="a"))
+    live = LiveView(store)
+    heard: list[Changes] = []
+    live.subscribe(lambda view, changes, commit: heard.append(changes))
+    following = asyncio.create_task(live.run())
+    assert await live.wait_for(1, 5.0)
+    following.cancel()
+    assert heard == [View.empty().with_changes(1, [(r.key, r) for r in live.view])[1]]

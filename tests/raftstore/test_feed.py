@@ -16,6 +16,7 @@ from raftstore.errors import Compacted
 from raftstore.feed import Feed, Reader
 from raftstore.machine import StateMachine
 from raftstore.types import (
+    OLDEST,
     Bookmark,
     Commit,
     FeedItem,
@@ -297,3 +298,37 @@ async def test_a_long_backlog_does_not_hold_the_loop() -> None:
     await take(writer.feed.subscribe(0), 1000)
     task.cancel()
     assert turns >= 10
+
+
+# --- the past -----------------------------------------------------------------------------
+
+
+def test_the_past_is_an_old_state_and_every_commit_since() -> None:
+    writer = Writer()
+    writer.put("a", count=3)
+    writer.feed.compact(2)
+    writer.put("b")
+    writer.nothing()
+    start, chunk, end, *rest = drain(writer.feed.reader(OLDEST))
+    assert (start, end) == (SnapshotStart(2, 2), SnapshotEnd(2))
+    assert isinstance(chunk, SnapshotChunk) and {record.version for record in chunk.records} == {2}
+    assert [type(item) for item in rest] == [type(item) for item in drain(writer.feed.reader(2))]
+    assert (indexes(rest), rest[-1]) == ([3, 4], Bookmark(5))
+
+
+def test_so_much_of_the_past_is_replayed_and_no_more() -> None:
+    writer = Writer(replay_max=2)
+    writer.put("a", count=5)
+    items = drain(writer.feed.reader(OLDEST))
+    assert items[0] == SnapshotStart(3, 2)
+    assert indexes(items) == [4, 5]
+
+
+def test_a_past_that_is_let_go_while_it_is_read_is_compacted() -> None:
+    writer = Writer(commits_max=3)
+    writer.put("a", count=3)
+    reader = writer.feed.reader(OLDEST)
+    assert reader.next() == SnapshotStart(0, 0)
+    writer.put("a", count=5)
+    with pytest.raises(Compacted):
+        drain(reader)
