@@ -9,7 +9,8 @@ start_daemon() {
     docker info >/dev/null 2>&1 && return
     [[ $EUID == 0 ]] || fail "no Docker daemon answers: start it, or run this as root"
     command -v dockerd >/dev/null || fail "dockerd is missing: install docker.io (Debian) or Docker Engine"
-    mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true
+    # Without systemd nobody else may have done it.
+    mountpoint -q /sys/fs/cgroup || cgroupfs-mount 2>/dev/null || mount -t cgroup2 cgroup2 /sys/fs/cgroup || true
     local options=() log
     log=$(mktemp)
     # Overlays do not nest: within a container, images are kept in memory rather than copied for each layer.
@@ -17,7 +18,8 @@ start_daemon() {
         daemon_root=$(mktemp -d)
         mount -t tmpfs tmpfs "$daemon_root" 2>/dev/null && options=(--data-root "$daemon_root")
     fi
-    dockerd "${options[@]}" >"$log" 2>&1 &
+    # shellcheck disable=SC2086
+    dockerd "${options[@]}" ${DOCKERD_OPTIONS:-} >"$log" 2>&1 &
     daemon=$!
     for ((n = 0; n < DAEMON_S * 2; n++)); do
         docker info >/dev/null 2>&1 && return
