@@ -7,10 +7,12 @@ proxy, in containers that take the names under which replicas reach each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from chaos.container_rig import DATA_DIR, Containers, Place
+from chaos.engine import EngineError
 from chaos.faultproxy import CARRIES
 from chaos.noticing import noticed
 from chaos.trial import Fault
@@ -63,7 +65,15 @@ async def kill_all(rig: Containers) -> AsyncIterator[None]:
 @asynccontextmanager
 async def pause_leader(rig: Containers) -> AsyncIterator[None]:
     victim = await rig.leader()
-    await rig.act(victim, "pause")
+
+    async def paused() -> bool:
+        """Where a machine is busy, the kernel's freezer may give up, and is asked again."""
+        with contextlib.suppress(EngineError):
+            await rig.act(victim, "pause")
+            return True
+        return False
+
+    await noticed("the container is paused", paused)
     try:
         yield
     finally:
