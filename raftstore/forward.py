@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 
+from msgspec import Struct
+
 from raftstore import codec, limits
 from raftstore.errors import Overloaded, StoreError, TooLarge, Unavailable, UnknownOutcome
 from raftstore.node import Fate, ProposeResult
@@ -44,8 +46,7 @@ class Verdict(IntEnum):
     UNKNOWN = 2  # may be in a log
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """A leader's word on transaction `seq`. `index`: of the outcome; 0 when there is none."""
 
     seq: int
