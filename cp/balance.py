@@ -28,10 +28,8 @@ from raftstore.port import Member, Store
 log = logging.getLogger(__name__)
 
 REASON = "another replica serves fewer proxies"
-# How long the replicas must be the same ones: a rolling restart is over, and its proxies have settled.
-SETTLE_S = 30.0
 # A surplus below this is not worth a reconnect.
-SURPLUS_MIN = 5
+SURPLUS_MIN = 3
 # A proxy that was sent away and is back is not sent away again for this long.
 SENT_AWAY_S = 3600.0
 SENT_AWAY_KEPT = 10_000
@@ -79,7 +77,7 @@ class Shedding:
         present = frozenset(members)
         if present != self._members:
             self._members, self._since = present, now
-        if now - self._since < SETTLE_S:
+        if now - self._since < self.settings.balance_settle:
             return []
         for node_id in [each for each, at in self._sent_away.items() if now - at > SENT_AWAY_S]:
             del self._sent_away[node_id]

@@ -196,7 +196,8 @@ class Streams(Section, frozen=True):
     """How streams of proxies are let in, sent away and spread over replicas (docs/adr/0020).
 
     Per second; 0: no limit (of `balance_per_second`: no balancing). balance_tolerance: how much above the
-    mean of all replicas is left alone, as a fraction of it.
+    mean of all replicas is left alone, as a fraction of it. balance_settle: for how long the replicas must be
+    the same ones: a rolling restart is over, and its proxies have settled.
     """
 
     admission_per_second: Annotated[float, Meta(ge=0)] = 200.0
@@ -205,6 +206,7 @@ class Streams(Section, frozen=True):
     balance_per_second: Annotated[float, Meta(ge=0)] = 5.0
     balance_tolerance: Annotated[float, Meta(ge=0.05, le=10)] = 0.2
     balance_interval: Duration = 10.0
+    balance_settle: Duration = 30.0
 
 
 class XdsServer(Section, frozen=True):
