@@ -17,13 +17,14 @@ from mesh.policy.meta import Meta, with_section
 from mesh.resource import SERVICE_TAG
 from xds.config import assignments, confs, tls
 from xds.config.confs import KindConfs, Names
-from xds.config.external import External, egress_ids, external_cluster
+from xds.config.external import EGRESS_SERVICE, External, egress_ids, external_cluster
 from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
 from xds.config.localities import Place
 from xds.config.names import tagged_cluster_name
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
 from xds.config.policies.healthcheck import sends_requests
+from xds.config.remote import detour
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, ENDPOINT
 
@@ -152,13 +153,13 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         return ()
     policies = confs.to_confs(ctx, profile.mesh, profile.matched, facts.kri, port.section)
     external = kind == "MeshExternalService"
-    if external and not external_tls(profile):
+    ids = _egress_ids(ctx, profile) if external else None
+    if external and ids is None:
         return _direct_items(profile, facts, port, policies)
-    ids = egress_ids(ctx, profile.mesh, profile.zone) if external else ()
     backend = Backend(
         name=cluster_name(facts, port, profile),
         protocol=port.protocol,
-        tls=tls.upstream_tls(profile.security, facts, port, ids) if profile.security else None,
+        tls=tls.upstream_tls(profile.security, facts, port, ids or ()) if profile.security else None,
         http2=not (external or profile.gateway) or port.protocol in ("http2", "grpc"),
         buffer_limit_bytes=GATEWAY_BUFFER_BYTES if profile.gateway else 0,
         confs=confs.only(policies, BACKEND_KINDS),
@@ -178,9 +179,15 @@ def _told_tags(profile: Profile, policies: KindConfs, protocol: str) -> Pairs:
     return profile.tags if sends_requests(policies, protocol) else ()
 
 
-def external_tls(profile: Profile) -> bool:
-    """Whether external services are reached through an egress that knows who asks."""
-    return profile.security is not None and profile.security.spiffe
+def _egress_ids(ctx: Context, profile: Profile) -> tuple[str, ...] | None:
+    """Who answers for external services: the egresses that know who asks; None when there are none."""
+    if profile.security is None:
+        return None
+    if profile.security.spiffe:
+        return egress_ids(ctx, profile.mesh, profile.zone)
+    if detour(ctx, profile.mesh, profile.zone):
+        return (f"spiffe://{profile.mesh}/{EGRESS_SERVICE}",)
+    return None
 
 
 def _direct_items(profile: Profile, facts: Destination, port: Port, policies: KindConfs) -> tuple[Item, ...]:

@@ -19,6 +19,7 @@ from xds.config.confs import KindConfs
 from xds.config.draft import Draft, Fields, named, serialized, socket_address, wrapped
 from xds.config.endpoints import LB_METADATA, SOCKET_METADATA, Endpoint, endpoint_rest
 from xds.config.facts import Pairs, dataplane_facts, destination
+from xds.config.remote import detour
 from xds.config.spiffe import spiffe_of
 from xds.config.tls import SOCKET, TLS
 from xds.encode import encode, socket_endpoint_frame
@@ -34,6 +35,9 @@ _VERSIONS = {
     "TLS13": "TLSv1_3",
 }
 
+
+# What a ZoneEgress says it is to the proxies of a mesh.
+EGRESS_SERVICE = "zone-egress"
 
 # --- the egress of a zone ------------------------------------------------------------------------
 
@@ -62,15 +66,19 @@ def egress_ids(ctx: Context, mesh: str, zone: str) -> tuple[str, ...]:
 
 @derivation
 def external_endpoints(ctx: Context, mesh: str, name: str, zone: str) -> tuple[Endpoint, ...]:
-    """Where a sidecar in a zone reaches an external service: at the egresses of that zone."""
+    """Where a sidecar in a zone reaches an external service: at the egresses of that zone.
+
+    Those of the mesh come before those of all meshes.
+    """
     facts = destination(ctx, "MeshExternalService", mesh, name)
     if facts is None:
         return ()
     rest = endpoint_rest(facts.labels, ())
     place = dict(facts.labels).get(ZONE_TAG, "") or zone
+    exits = tuple((address, port) for _, address, port in egresses(ctx, mesh, zone))
     return tuple(
         Endpoint(place, socket_endpoint_frame(address, port, rest), facts.labels, address, port)
-        for _, address, port in egresses(ctx, mesh, zone)
+        for address, port in exits or detour(ctx, mesh, zone)
     )
 
 

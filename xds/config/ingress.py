@@ -6,7 +6,7 @@ traffic by, those that some route of the mesh names are offered, beside the whol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mesh import naming
@@ -83,10 +83,15 @@ def mesh_chains(ctx: Context, mesh: str, zone: str) -> tuple[tuple[Chain, ...], 
 @derivation
 def offered_tags(ctx: Context, mesh: str) -> tuple[Pairs, ...]:
     """The sets of tags by which traffic from other zones may ask for inbounds of a mesh."""
+    return asked_tags(ctx, mesh, services_of(ctx, mesh))
+
+
+def asked_tags(ctx: Context, mesh: str, services: Collection[str]) -> tuple[Pairs, ...]:
+    """Services by their tag alone, and by all tags by which routes of the mesh split their traffic."""
     found: dict[Pairs, None] = {}
-    for service in services_of(ctx, mesh):
+    for service in services:
         found[(SERVICE_TAG, service),] = None
-    known = set(services_of(ctx, mesh))
+    known = set(services)
     for kind in ("MeshHTTPRoute", "MeshTCPRoute"):
         for resource in ctx.list(kind, mesh):
             for ref in _refs(item_of(resource).spec):

@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
     items: tuple[Item, ...]
     groups: tuple[Query, ...]
-    identity: Identity | None = None
+    identities: tuple[Identity, ...] = ()
 
 
 @derivation
@@ -95,13 +95,15 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     if patch := patch_of(proxy):
         items = list(patched_items(items, patch))
         groups = tuple(patched_group.query(group, patch) for group in groups)
-    return Plan(tuple(items), groups, _identity(facts, security, spiffe))
+    return Plan(tuple(items), groups, _identities(facts, security, spiffe))
 
 
-def _identity(facts: DataplaneFacts, security: tls.Security | None, spiffe: Spiffe | None) -> Identity | None:
+def _identities(
+    facts: DataplaneFacts, security: tls.Security | None, spiffe: Spiffe | None
+) -> tuple[Identity, ...]:
     if security is None:
-        return None
-    return Identity(
+        return ()
+    identity = Identity(
         facts.mesh,
         facts.name,
         security.identity_secret,
@@ -111,6 +113,7 @@ def _identity(facts: DataplaneFacts, security: tls.Security | None, spiffe: Spif
         provider=spiffe.name if spiffe is not None else "",
         spiffe_id=spiffe.spiffe_id if spiffe is not None else "",
     )
+    return (identity,)
 
 
 def _zone_proxy(

@@ -19,11 +19,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from mesh.reader import Reader
 from xds.config.client import client_of
 from xds.config.dump import derived, render
+from xds.config.egress import egress_plan
 from xds.config.explain import Explanation, explain
 from xds.config.facts import Client
 from xds.config.holdings import Change, Layer, snapshot_of
@@ -51,8 +53,7 @@ class Proxy:
         self.own = Layer()
         self.secrets = Layer()
         self.groups: dict[Query, Layer] = {}
-        self.identity: Identity | None = None
-        self.identity_handle: IdentityHandle | None = None
+        self.identities: dict[Identity, IdentityHandle] = {}
         self.snapshot: Snapshot | None = None
         self.streams: dict[Stream, None] = {}
         self.own.users[self] = None
@@ -170,7 +171,7 @@ class Source:
         self._set_items(proxy.own, ())
         for query in list(proxy.groups):
             self._leave_group(proxy, query)
-        self._set_identity(proxy, None)
+        self._set_identities(proxy, ())
         self._schedule()
 
     # --- looking ---------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ class Source:
         for query in [query for query in proxy.groups if query not in plan.groups]:
             self._leave_group(proxy, query)
         proxy.groups = {query: proxy.groups[query] for query in plan.groups}
-        self._set_identity(proxy, plan.identity)
+        self._set_identities(proxy, plan.identities)
         first = proxy.snapshot is None
         if regrouped or first:
             proxy.restack()
@@ -403,26 +404,27 @@ class Source:
 
     # --- secrets ---------------------------------------------------------------------------------
 
-    def _set_identity(self, proxy: Proxy, identity: Identity | None) -> None:
-        if identity == proxy.identity:
+    def _set_identities(self, proxy: Proxy, identities: tuple[Identity, ...]) -> None:
+        if identities == tuple(proxy.identities):
             return
-        if proxy.identity_handle is not None:
-            proxy.identity_handle.close()
-            proxy.identity_handle = None
-        proxy.identity = identity
-        if identity is not None:
-            handle = self._identities.open(identity, lambda: self._secrets_changed(proxy, identity))
-            proxy.identity_handle = handle
+        for identity in proxy.identities.keys() - set(identities):
+            proxy.identities.pop(identity).close()
+        for identity in identities:
+            if identity not in proxy.identities:
+                changed = partial(self._secrets_changed, proxy, identity)
+                proxy.identities[identity] = self._identities.open(identity, changed)
         self._set_secrets(proxy)
 
     def _secrets_changed(self, proxy: Proxy, identity: Identity) -> None:
-        if proxy.identity is identity:
+        if identity in proxy.identities:
             self._set_secrets(proxy)
             self._tell()
 
     def _set_secrets(self, proxy: Proxy) -> None:
-        handle, layer, change = proxy.identity_handle, proxy.secrets, Change()
-        secrets = dict(handle.secrets()) if handle is not None else {}
+        layer, change = proxy.secrets, Change()
+        secrets = {
+            name: found for handle in proxy.identities.values() for name, found in handle.secrets().items()
+        }
         for name, secret in secrets.items():
             if layer.put((SECRET, name), secret):
                 change.upserts[SECRET, name] = secret
@@ -433,12 +435,22 @@ class Source:
 
 
 def _key_of(plan: Query) -> Key:
-    """The key of the Dataplane or ZoneIngress that a plan is for."""
+    """The key of the Dataplane, ZoneIngress or ZoneEgress that a plan is for."""
     mesh, name, _ = plan.args
-    return ("Dataplane" if mesh else "ZoneIngress", str(mesh), str(name))
+    kind = next(kind for kind, found in _PLANS.values() if found is plan.derivation)
+    return (kind, str(mesh), str(name))
 
 
 def plan_of(node: NodeInfo) -> Callable[[str, str, Client], Query]:
-    """The plan of a node of its type: sidecars, gateways and zone proxies of a mesh, or a zone ingress."""
-    ingress = node.metadata.get("dataplane.proxyType") == "ingress"
-    return ingress_plan.query if ingress else sidecar_plan.query
+    """The plan of a node of its type: sidecars, gateways and zone proxies of a mesh, or those of all meshes."""
+    proxy_type = str(node.metadata.get("dataplane.proxyType") or "dataplane")
+    _, plan = _PLANS.get(proxy_type, _PLANS["dataplane"])
+    return plan.query
+
+
+# What a node says it is -> its kind, and what plans it.
+_PLANS = {
+    "dataplane": ("Dataplane", sidecar_plan),
+    "ingress": ("ZoneIngress", ingress_plan),
+    "egress": ("ZoneEgress", egress_plan),
+}
