@@ -49,7 +49,11 @@ class Compactor:
         self._bytes += command_bytes
 
     def tick(self, now: float) -> None:
-        """Start a snapshot when enough has been applied since the last one."""
+        """Start a snapshot when enough has been applied since the last one, and let the feed's past go.
+
+        now: seconds of the loop's clock, by which the feed counts too.
+        """
+        self._replica.feed_log.expire(int(now * 1000))
         config = self._replica.config
         entries = self._replica.node.applied_index - self.index
         due = entries >= config.snapshot_entries or (entries and self._bytes >= config.snapshot_bytes)

@@ -32,7 +32,7 @@ from raftstore.transport import AddressInUse
 log = logging.getLogger(__name__)
 
 HAND_OVER_S = 2.0
-FREEZE_S = 5.0
+FREEZE_S = 2.0
 SWITCH_S = 0.0005
 
 
@@ -115,7 +115,7 @@ def tame_collector(loop: asyncio.AbstractEventLoop) -> None:
     young are searched, and what survives for a while is set aside (gc.freeze). Reference
     counts still free it; only cycles that died old are lost, and they are few.
     """
-    gc.set_threshold(10_000, 10, 1_000_000)
+    gc.set_threshold(5_000, 5, 1_000_000)
 
     def freeze() -> None:
         gc.collect(1)

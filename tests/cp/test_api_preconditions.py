@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raftstore.errors import UnknownOutcome
+from raftstore.errors import Overloaded, UnknownOutcome
 from tests.cp.conftest import Api
 from tests.cp.test_api_crud import T1, TIMEOUT, dataplane
 
@@ -75,6 +75,18 @@ async def test_a_write_whose_fate_is_unknown_can_be_repeated_once(api: Api) -> N
     first = await api.put(T1, TIMEOUT, headers=headers)
     again = await api.put(T1, TIMEOUT, headers=headers)
     assert (first.status, first.index) == (again.status, again.index) == (201, first.index)
+
+
+async def test_a_write_beyond_the_limits_is_told_when_to_come_back(api: Api) -> None:
+    await api.mesh()
+    api.store.refuse = Overloaded("20000 writes are waiting already", retry_after_s=1.4)
+    refused = await api.put(T1, TIMEOUT, headers={"If-None-Match": "*"})
+    assert (refused.status, refused.json["title"]) == (429, "Too many requests")
+    assert refused.headers["Retry-After"] == "2" and "20000 writes" in refused.json["detail"]
+    api.store.refuse = None
+    assert (await api.get(T1)).status == 404, "nothing was written"
+    request_id = {"X-Raftmesh-Request-Id": refused.headers["X-Raftmesh-Request-Id"]}
+    assert (await api.put(T1, TIMEOUT, headers={"If-None-Match": "*"} | request_id)).status == 201
 
 
 async def test_writers_at_the_same_time_all_succeed_one_after_the_other(api: Api) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from raftstore import limits
 from raftstore.compaction import paced, write_file
 from raftstore.embedded import EmbeddedStore
 from raftstore.settings import StoreConfig
@@ -49,6 +50,17 @@ async def test_writes_go_on_while_a_snapshot_is_made(tmp_path: Path) -> None:
     records, _ = await read(again, index + during)
     assert len(records) == 3000 + during
     await again.close()
+
+
+async def test_the_feeds_past_ends_by_age_also_when_nothing_is_written(tmp_path: Path) -> None:
+    store = await EmbeddedStore.open(config(tmp_path))
+    outcome = await store.submit(put("a"))
+    feed, now = store.replica.feed_log, asyncio.get_running_loop().time()
+    store.replica.compactor.tick(now)
+    assert feed.commits == 1
+    store.replica.compactor.tick(now + 2 * limits.FEED_AGE_MS_MAX / 1000)
+    assert feed.commits == 0 and feed.first_index == outcome.index
+    await store.close()
 
 
 async def test_nothing_new_makes_no_snapshot(tmp_path: Path) -> None:
