@@ -23,7 +23,7 @@ from raftstore.types import Commit
 WARM_UP_S = 1.0
 TRIAL_S = 300.0  # all of one fault; longer means that the rig itself hangs
 PROGRESS = 20  # writes that must succeed while, or after
-PROGRESS_S = 20.0
+PROGRESS_S = 20.0  # a busy machine is slow, and still goes on
 POLL_S = 0.1
 
 
@@ -81,13 +81,16 @@ class Report:
         )
 
 
-async def trial(rig: Rig, fault: Fault, seconds: float, label: str) -> Report:
-    """Run one fault for `seconds`, mend it, and judge. Violations are in the report, not raised."""
+async def trial(rig: Rig, fault: Fault, seconds: float, label: str, progress_s: float = PROGRESS_S) -> Report:
+    """Run one fault for `seconds`, mend it, and judge. Violations are in the report, not raised.
+
+    progress_s: how long to wait for writes that should go on; the fault lasts as long.
+    """
     report = Report(fault)
     began = time.monotonic()
     try:
         async with asyncio.timeout(TRIAL_S):
-            await _run(rig, report, seconds, label)
+            await _run(rig, report, seconds, label, progress_s)
     except (Violation, CommandFailed, TooComplex) as error:
         report.violations.append(error if isinstance(error, Violation) else Stalled(f"the rig: {error}"))
     except TimeoutError:
@@ -96,7 +99,7 @@ async def trial(rig: Rig, fault: Fault, seconds: float, label: str) -> Report:
     return report
 
 
-async def _run(rig: Rig, report: Report, seconds: float, label: str) -> None:
+async def _run(rig: Rig, report: Report, seconds: float, label: str, progress_s: float) -> None:
     workload = Workload(rig.replicas, label)
     report.history = workload.history
     try:
@@ -105,12 +108,13 @@ async def _run(rig: Rig, report: Report, seconds: float, label: str) -> None:
         before = workload.acknowledged
         async with report.fault.inject(rig):
             await asyncio.sleep(seconds)
-            report.during = workload.acknowledged - before
-            if report.fault.goes_on and report.during < PROGRESS:
-                text = f"only {report.during} writes were acknowledged while it lasted"
+            if report.fault.goes_on and not await _progress(workload, before, progress_s):
+                text = f"only {workload.acknowledged - before} writes were acknowledged while it lasted"
                 report.violations.append(Stalled(text))
+            report.during = workload.acknowledged - before
         await rig.settled()
-        await _progress(workload)
+        if not await _progress(workload, workload.acknowledged, progress_s):
+            raise Stalled(f"writes did not go on within {progress_s:g} s after it was mended")
         history = await workload.stop()
     finally:
         await workload.close()
@@ -119,13 +123,14 @@ async def _run(rig: Rig, report: Report, seconds: float, label: str) -> None:
     report.violations += judge(history, logs)
 
 
-async def _progress(workload: Workload) -> None:
-    """Writes go on when all is whole again. Raises Stalled."""
-    wanted, deadline = workload.acknowledged + PROGRESS, time.monotonic() + PROGRESS_S
-    while workload.acknowledged < wanted:
+async def _progress(workload: Workload, since: int, within_s: float) -> bool:
+    """Whether writes go on: there come to be PROGRESS more than `since`."""
+    deadline = time.monotonic() + within_s
+    while workload.acknowledged < since + PROGRESS:
         if time.monotonic() > deadline:
-            raise Stalled(f"writes did not go on within {PROGRESS_S:g} s after it was mended")
+            return False
         await asyncio.sleep(POLL_S)
+    return True
 
 
 def summary(rig: str, reports: Sequence[Report]) -> str:

@@ -56,7 +56,7 @@ async def impossible(rig: Rig) -> AsyncIterator[None]:
 
 async def tried(fault: Fault, seconds: float = 0.5) -> Report:
     async with servers.cluster() as cluster:
-        return await trial(Rig(cluster), fault, seconds, "trial")
+        return await trial(Rig(cluster), fault, seconds, "trial", progress_s=3.0)
 
 
 async def test_a_fault_that_breaks_nothing() -> None:
