@@ -15,6 +15,7 @@ from typing import Any
 
 from mesh.codec import rfc3339
 from xds.effects import Acked, Effect, Nacked, Send
+from xds.status import TypeStatus
 from xds.stream import Stream
 
 
@@ -57,7 +58,19 @@ class Connection:
             "lastAcknowledged": precise(self.acknowledged_s),
             "responsesRejected": status.rejected,
             "rejections": rejections,
+            "types": {type_url: _counted(of_type) for type_url, of_type in sorted(status.types.items())},
         }
+
+
+def _counted(status: TypeStatus) -> dict[str, Any]:
+    """One xDS type of one stream. lastError: what was last rejected of it, though it may be good by now."""
+    document: dict[str, Any] = {
+        "responsesSent": status.sent,
+        "responsesAcknowledged": status.acked,
+        "responsesRejected": status.rejected,
+        "acknowledgementMs": round(status.ack_seconds * 1e3, 3),
+    }
+    return document | ({"lastError": status.last_error} if status.last_error else {})
 
 
 class Connections:

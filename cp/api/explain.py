@@ -11,7 +11,8 @@ was passed over. Derived from the view that the read asks for, so `?at=` explain
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,10 @@ from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 Json = dict[str, Any]
 TYPES = {"cluster": CLUSTER, "endpoint": ENDPOINT, "listener": LISTENER, "route": ROUTE, "secret": SECRET}
-# Each explanation derives on a processor that serves proxies, too: one after the other.
+# Each explanation derives on a processor that serves proxies, too: one after the other, and a person who asks
+# should not have to wait for very many others.
 EXPLANATIONS_AT_ONCE = 1
+EXPLANATIONS_WAITING_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class _Question:
 
 def routes(context: Context) -> list[web.RouteDef]:
     """The explanation of one proxy."""
-    turns = asyncio.Semaphore(EXPLANATIONS_AT_ONCE)
+    turns = Turns()
 
     async def explain(request: web.Request) -> web.Response:
         proxy = ResourceKey("Dataplane", request.match_info["mesh"], request.match_info["name"])
@@ -74,10 +77,31 @@ def routes(context: Context) -> list[web.RouteDef]:
             raise Problem(405, "Method not allowed", "the configuration of proxies is made in their zones")
         view = await view_for(request, context)
         question = _question(request, context, view)
-        async with turns:
+        async with turns.next():
             return json_answer(await asyncio.to_thread(_answer, question))
 
     return [web.get("/meshes/{mesh}/dataplanes/{name}/_explain", explain)]
+
+
+class Turns:
+    """Who may derive, one after the other."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(EXPLANATIONS_AT_ONCE)
+        self._waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def next(self) -> AsyncIterator[None]:
+        """Wait for a turn. Raises Problem (503) when too many do."""
+        if self._waiting >= EXPLANATIONS_WAITING_MAX:
+            detail = f"{self._waiting} explanations are waited for here; ask again, or another replica"
+            raise Problem(503, "Service unavailable", detail, headers={"Retry-After": "1"})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 # --- the question -------------------------------------------------------------------------------------

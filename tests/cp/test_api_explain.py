@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from cp.api.explain import EXPLANATIONS_WAITING_MAX, Turns
+from cp.problems import Problem
 from tests.cp.conftest import Api
 
 PATH = "/meshes/default/dataplanes/web/_explain"
@@ -112,6 +115,23 @@ async def test_what_cannot_be_answered(api: Api, params: dict[str, str], status:
     answer = await api.get(PATH, params=params)
     assert answer.status == status, answer.text
     assert named in answer.text
+
+
+async def test_more_questions_than_can_wait_are_sent_away() -> None:
+    turns, release = Turns(), asyncio.Event()
+
+    async def ask() -> None:
+        async with turns.next():
+            await release.wait()
+
+    asking = [asyncio.create_task(ask()) for _ in range(EXPLANATIONS_WAITING_MAX)]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem, match="waited for") as raised:
+        await ask()
+    assert (raised.value.status, raised.value.headers["Retry-After"]) == (503, "1")
+    release.set()
+    await asyncio.gather(*asking)
+    await ask()
 
 
 @pytest.mark.parametrize("path", ["/meshes/nope/dataplanes/web/_explain", f"{PATH}".replace("web", "nope")])

@@ -50,7 +50,12 @@ async def test_counts_of_one_stream() -> None:
     (connection,) = connections
     assert (connection.responses, connection.resources_sent, connection.removed) == (1, 2, 1)
     assert connection.acknowledged_s > 0
-    assert connection.document()["proxy"] == "default.web"
+    web.status.of(CLUSTER).sent = 2
+    web.status.of(CLUSTER).last_error = "bad"
+    document = connection.document()
+    assert document["proxy"] == "default.web"
+    assert document["types"][CLUSTER]["responsesSent"] == 2
+    assert document["types"][CLUSTER]["lastError"] == "bad"
 
 
 async def test_the_newest_stream_of_a_node_is_the_one_that_counts() -> None:
