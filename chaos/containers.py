@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 import time
@@ -94,6 +95,14 @@ async def flows(url: str) -> None:
     raise Stalled(f"no request gets through {url} within {SETTLE_S:g} s")
 
 
+async def until_signal(project: str, inside: bool, faults: Sequence[Fault], seconds: float) -> list[Report]:
+    """`run`, ended in good order by SIGINT and SIGTERM too: what is broken is mended."""
+    task = asyncio.ensure_future(run(project, inside, faults, seconds))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
+
+
 def main() -> int:
     names = [fault.name for fault in FAULTS]
     parser = argparse.ArgumentParser(prog="python -m chaos.containers")
@@ -106,10 +115,12 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if fault.name in (options.fault or names)]
     try:
-        reports = asyncio.run(run(options.project, options.inside, chosen, options.seconds))
+        reports = asyncio.run(until_signal(options.project, options.inside, chosen, options.seconds))
     except (NothingToTest, Stalled) as error:
         print(f"cannot run: {error}", file=sys.stderr)
         return 2
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 130
     print(summary("containers", reports))
     return int(any(report.violations for report in reports))
 
