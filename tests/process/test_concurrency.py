@@ -74,9 +74,8 @@ async def test_with_if_match_no_update_is_lost(cluster: LocalMesh, api: Api) -> 
             async with session.get(reader + path("counter"), headers=headers) as response:
                 found, etag = await response.json(), response.headers["ETag"]
             body = timeout_policy("counter", seconds_of(found) + 1)
-            async with session.put(
-                writer + path("counter"), json=body, headers={"If-Match": etag}
-            ) as response:
+            sent = {"If-Match": etag, "X-Raftmesh-Reason": f"client {number}"}
+            async with session.put(writer + path("counter"), json=body, headers=sent) as response:
                 if response.status == 200:
                     return int(response.headers["X-Raftmesh-Index"])
                 assert response.status == 412, await response.text()
@@ -97,7 +96,11 @@ async def test_with_if_match_no_update_is_lost(cluster: LocalMesh, api: Api) -> 
         )
     assert sorted(index for each in written for index in each) == [event["index"] for event in events]
     assert [e["previousVersion"] for e in events] == [first, *(e["index"] for e in events[:-1])]
-    assert len({event["via"] for event in events}) == 3, "writes went through every replica"
+    # Through whichever replica a write came to the leader, who, why and which request is known.
+    assert {event["via"] for event in events} == {replica.name for replica in cluster.replicas}
+    assert {event["actor"] for event in events} == {"mesh-system:admin"}
+    assert {event["reason"] for event in events} == {f"client {n}" for n in range(INCREMENTERS)}
+    assert len({event["requestId"] for event in events}) == len(events)
 
 
 def dataplane(mesh: str, name: str) -> dict[str, Any]:
@@ -180,7 +183,7 @@ async def test_a_thousand_clients_see_what_they_wrote(cluster: LocalMesh) -> Non
     assert took_s < READ_YOUR_WRITES_S_MAX, f"{CLIENTS} writes and reads took {took_s:.1f} s"
 
 
-WATCHES = (
+WATCHES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/history", {}),
     ("/history", {"mesh": "default"}),
     ("/meshes/default/meshtimeouts", {}),
