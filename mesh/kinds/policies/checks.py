@@ -342,3 +342,25 @@ def deprecations(resource: Resource) -> Iterator[str]:
         yield _OLD_KINDS[ref.kind]
     if getattr(spec, "from_", ()):
         yield "'from' field is deprecated, use 'rules' instead"
+    if any(_names_collector(conf) for conf in _confs(spec)):
+        yield (
+            "openTelemetry.endpoint is deprecated, use openTelemetry.backendRef with a "
+            "MeshOpenTelemetryBackend resource instead"
+        )
+
+
+def _confs(spec: Any) -> Iterator[Any]:
+    """Every `default` of a policy, wherever it stands."""
+    yield getattr(spec, "default", None)
+    for name in ("to", "from_", "rules"):
+        for entry in getattr(spec, name, None) or ():
+            yield getattr(entry, "default", None)
+
+
+def _names_collector(conf: Any) -> bool:
+    """Whether a backend names its collector by address, rather than the resource that does."""
+    for backend in getattr(conf, "backends", None) or ():
+        otel = getattr(backend, "open_telemetry", None)
+        if otel is not None and otel.endpoint and otel.backend_ref is None:
+            return True
+    return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from mesh.errors import FieldError
@@ -148,6 +150,19 @@ def _rate(rate: Rate | None, path: str) -> Errors:
         yield FieldError(f"{path}.interval", "must be greater than: 50ms")
 
 
+def _warn(resource: Resource) -> Iterator[str]:
+    yield from checks.deprecations(resource)
+    spec: MeshRateLimit = resource.spec
+    inbound: dict[str, Sequence[From | Rule]] = {"from": spec.from_, "rules": spec.rules}
+    for name, entries in inbound.items():
+        for number, entry in enumerate(entries):
+            http = entry.default.local.http if entry.default.local is not None else None
+            answer = http.on_rate_limit if http is not None else None
+            if answer is not None and answer.status is not None and answer.status < 400:
+                path = f"spec.{name}[{number}].default.local.http.requestRate.status"
+                yield f"'{path}' must be 400 or higher. Please update your configuration."
+
+
 KIND = Kind(
     name="MeshRateLimit",
     scope="mesh",
@@ -164,6 +179,6 @@ KIND = Kind(
     has_rules=True,
     order=900,
     validate=validate,
-    warn=checks.deprecations,
+    warn=_warn,
     description="How much a proxy takes in.",
 )
