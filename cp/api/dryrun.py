@@ -68,9 +68,11 @@ class DryRuns:
         asked = dict.fromkeys(result.key for result in made.results)
         warned = {result.key: result.warnings for result in made.results}
         for key in dict.fromkeys([*asked, *after]):
-            if not may_see(request, self._context, KINDS[key.kind], key):
-                continue
-            yield _result(key, view.get(*key), after[key], warned.get(key, ()), implied=key not in asked)
+            told = _result(key, view.get(*key), after[key], warned.get(key, ()), implied=key not in asked)
+            if may_see(request, self._context, KINDS[key.kind], key):
+                yield told
+            elif key in asked:  # who may write it and not read it learns what becomes of it, not what it was
+                yield told | {"changes": []}
 
     async def _proxies(self, view: View, changes: list[Change]) -> Json:
         if self._context.config.mode == "global":
