@@ -269,3 +269,60 @@ def test_who_may_write_everything_may_operate_the_cluster() -> None:
     assert roles.may_everything(rules({"access": WRITES}))
     assert not roles.may_everything(rules({"access": WRITES, "mesh": "*"}))
     assert not roles.may_everything(rules({"access": ["CREATE", "UPDATE"]}))
+
+
+# --- whatever the rules -------------------------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b"])
+REFS = st.one_of(st.just(MESH), NAMES.map(service))
+QUALIFIERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "targetRef": REFS,
+        "to": REFS.map(lambda ref: {"targetRef": ref}),
+        "from": REFS.map(lambda ref: {"targetRef": ref}),
+    },
+).filter(bool)
+RULES = st.fixed_dictionaries(
+    {"access": st.just(WRITES)},
+    optional={
+        "when": st.lists(QUALIFIERS, min_size=1, max_size=3),
+        "mesh": st.sampled_from(["default", "*", "demo"]),
+        "types": st.sampled_from([["MeshTimeout"], ["Mesh"]]),
+        "names": st.sampled_from([["t"], ["u"]]),
+    },
+)
+TIMEOUTS = st.builds(timeout, REFS, st.lists(REFS, max_size=3), st.lists(REFS, max_size=3))
+
+
+@settings(max_examples=200)
+@given(given=st.lists(RULES, min_size=1, max_size=3), more=RULES, policy=TIMEOUTS)
+def test_a_further_rule_takes_nothing_away(given: list[Json], more: Json, policy: Resource) -> None:
+    assert created(rules(*given, more), policy) == (
+        created(rules(*given), policy) or created(rules(more), policy)
+    )
+
+
+@settings(max_examples=300)
+@given(when=st.lists(QUALIFIERS, min_size=1, max_size=3), policy=TIMEOUTS)
+def test_each_pair_of_entries_is_covered_by_one_qualifier(when: list[Json], policy: Resource) -> None:
+    """What is granted is what would be granted to each smallest part of the policy by itself."""
+
+    def document(ref: Any) -> Json:
+        return {"kind": ref.kind} | ({"name": ref.name} if ref.name else {})
+
+    def covers(qualifier: Json, to: Json | None, source: Json | None) -> bool:
+        wanted = (
+            ("targetRef", qualifier.get("targetRef"), document(policy.spec.target_ref)),
+            ("to", qualifier.get("to", {}).get("targetRef"), to),
+            ("from", qualifier.get("from", {}).get("targetRef"), source),
+        )
+        return all(match is None or ref is None or match == ref for _, match, ref in wanted)
+
+    pairs = [
+        (to, source)
+        for to in [document(each.target_ref) for each in policy.spec.to] or [None]
+        for source in [document(each.target_ref) for each in policy.spec.from_] or [None]
+    ]
+    naive = all(any(covers(qualifier, *pair) for qualifier in when) for pair in pairs)
+    assert created(rules({"access": WRITES, "when": when}), policy) == naive
