@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
+import yaml
 
+from cp.cli import main
 from cp.cli.contexts import ControlPlane
 from cp.cli.following import Follower
 from cp.up.client import Api
@@ -39,7 +42,7 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory, api: Api) -> AsyncIterator[LocalMesh]:
-    """One cluster for all tests of this file: they use names of their own, and the last one kills."""
+    """One cluster for all tests of this file: they use names of their own, and the last two kill."""
     mesh = LocalMesh(tmp_path_factory.mktemp("mesh") / "mesh", ports=free_ports(LocalMesh.PORTS))
     try:
         for replica in mesh.replicas:
@@ -193,7 +196,7 @@ WATCHES: tuple[tuple[str, dict[str, str]], ...] = (
 async def test_watches_go_on_at_another_replica(cluster: LocalMesh, api: Api) -> None:
     """The replica that serves the streams is killed in the middle: nothing is missing, nothing twice.
 
-    Everything, a mesh, and a kind. The last test, since it leaves one replica dead.
+    Everything, a mesh, and a kind. It leaves one replica dead, for the test after it.
     """
     served, *others = cluster.replicas
     since = await api.put(served.api, path("before"), timeout_policy("before"))
@@ -220,3 +223,25 @@ async def test_watches_go_on_at_another_replica(cluster: LocalMesh, api: Api) ->
             await served.process.kill()
     await asyncio.wait_for(asyncio.gather(*watching), 30.0)
     assert seen == [written] * len(WATCHES)
+
+
+async def test_the_command_line_goes_on_with_a_dead_replica(
+    cluster: LocalMesh, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of the addresses is one that nobody answers at."""
+    if cluster.replicas[0].process.running:
+        await cluster.replicas[0].process.kill()
+    addresses = [part for replica in cluster.replicas for part in ("--cp-address", replica.api)]
+    file = tmp_path / "t.yaml"
+    file.write_text(yaml.safe_dump(timeout_policy("by-hand", 7)))
+
+    async def ran(*arguments: str) -> str:
+        assert await asyncio.to_thread(main, [*arguments, *addresses]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    assert 'name="by-hand" Created' in await ran("apply", "-f", str(file), "--reason", "a dead replica")
+    assert await ran("plan", "-f", str(file)) == 'keep MeshTimeout "by-hand" in mesh "default"\n'
+    assert ": a dead replica\n" in await ran("history", "meshtimeout", "by-hand")
+    exported = list(yaml.safe_load_all(await ran("export", "--profile", "all")))
+    assert "by-hand" in {document["name"] for document in exported}
+    assert "1 written back" in await ran("rollback", "meshtimeout", "by-hand", "--to", "5", "--yes")
