@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cp.up.client import Api
-from cp.up.local import LocalMesh, Replica
+from cp.up.local import LocalMesh, Replica, free_ports
 from tests.process.conftest import ready
 
 pytestmark = pytest.mark.process
@@ -32,6 +32,7 @@ def ports_of(replica: Replica) -> dict[str, int]:
     config = yaml.safe_load(replica.config_path.read_text())
     return {
         "api": config["apiServer"]["http"]["port"],
+        "api over TLS": config["apiServer"]["https"]["port"],
         "dp-server": config["dpServer"]["port"],
         "raft": int(config["raft"]["listen"].rpartition(":")[2]),
         "diagnostics": config["diagnostics"]["serverPort"],
@@ -51,7 +52,21 @@ async def throw(port: int, data: bytes, tls: ssl.SSLContext | None) -> None:
         return
 
 
-async def test_garbage_on_each_port_hurts_nobody(cluster: LocalMesh, api: Api) -> None:
+def with_tls(replica: Replica, directory: Path) -> None:
+    """Have a replica that is not started yet serve its API over TLS, too."""
+    config = yaml.safe_load(replica.config_path.read_text())
+    (port,) = free_ports(1)
+    config["apiServer"]["https"] = {"interface": "127.0.0.1", "port": port}
+    config["general"] = {"workDir": str(directory)}
+    replica.config_path.write_text(yaml.safe_dump(config))
+
+
+async def test_garbage_on_each_port_hurts_nobody(mesh: LocalMesh, api: Api, tmp_path: Path) -> None:
+    cluster = mesh
+    with_tls(cluster.replicas[0], tmp_path)
+    for replica in cluster.replicas:
+        await replica.process.start()
+    await ready(api, cluster.replicas)
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
