@@ -20,7 +20,7 @@ from chaos.trial import Fault
 RAFT_PORT = "5683"
 RAFT_NAMES = "raft-"  # of all names of a replica, the one that its peers use
 PROXY_OF = "raftmesh.proxy-of"
-DELAY, RATE, RESETS = ("--delay", "0.04"), ("--bytes-per-s", "100000"), ("--reset-each", "0.7")
+DELAY, RATE, RESETS = ("--delay", "0.04"), ("--bytes-per-s", "100000"), ("--reset-each", "2")
 
 
 # --- containers -----------------------------------------------------------------------------------

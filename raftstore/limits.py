@@ -70,6 +70,8 @@ PING_S = 0.5
 SILENCE_S = 3.0
 REDIAL_S_MIN = 0.05
 REDIAL_S_MAX = 1.0
+# A link that ends sooner was refused by the other side, or breaks again and again.
+REDIAL_LASTED_S = 1.0
 
 # --- writes on their way -----------------------------------------------------------------
 # Per replica, without an outcome yet. A second of full load; more only adds waiting.

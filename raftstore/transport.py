@@ -357,13 +357,15 @@ class Transport:
     async def _dial(self, peer: str) -> None:
         pause_s = limits.REDIAL_S_MIN
         while True:
-            link = Link(self, peer)
+            link, dialed_at = Link(self, peer), self.now()
             try:
                 await self._connect(peer, link)
                 await link.closed.wait()
             except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
                 log.debug("cannot reach %s at %s: %s", peer, self._addresses[peer], _reason(error))
-            pause_s = limits.REDIAL_S_MIN if link.peer else min(2 * pause_s, limits.REDIAL_S_MAX)
+            # Whoever is refused by the other side has been let in by this one, for a moment.
+            lasted = link.peer and self.now() - dialed_at >= limits.REDIAL_LASTED_S
+            pause_s = limits.REDIAL_S_MIN if lasted else min(2 * pause_s, limits.REDIAL_S_MAX)
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
 
     async def _connect(self, peer: str, link: Link) -> None:

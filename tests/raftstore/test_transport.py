@@ -7,6 +7,7 @@ import logging
 import random
 import ssl
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -275,6 +276,16 @@ async def test_a_peer_at_the_wrong_address_is_not_mistaken(
     c.set_peers({"b": ("127.0.0.1", a.port)})
     await until(lambda: "says a, and b was expected at this address" in caplog.text, "c notices")
     assert net.owners["c"].up == []
+
+
+async def test_who_is_refused_by_the_other_side_dials_less_and_less(net: Net) -> None:
+    """Otherwise a replica that is not registered yet knocks a dozen times a second."""
+    a, b = await net.add("a"), await net.add("b")
+    began = time.monotonic()
+    b.set_peers({"a": ("127.0.0.1", a.port)})
+    await until(lambda: len(net.owners["b"].up) >= 6, "b was let in by its own side six times")
+    pauses_s = [min(limits.REDIAL_S_MIN * 2**n, limits.REDIAL_S_MAX) for n in range(1, 6)]
+    assert time.monotonic() - began >= 0.5 * sum(pauses_s)
 
 
 async def test_a_peer_that_is_removed_is_cut(net: Net) -> None:
