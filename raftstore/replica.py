@@ -293,9 +293,23 @@ class Replica:
         """Most replies to a leader change nothing: what they acknowledge is committed already."""
         if self._work:
             self.kick()
-        elif self.node.has_work() or self.wal.pending():
-            self._kick_lightly()
+        elif self.node.is_leader:
+            if self.node.has_work():
+                self._commit_soon()
+        else:
+            self.disk.kick()  # everybody waits for this sync, so nothing else comes first
+            if self.node.has_work():
+                self._kick_lightly()
         self._work = False
+
+    def _commit_soon(self) -> None:
+        """A majority holds more. With few writers all of them wait for this, so it is done at once;
+        with many, what else arrives in this pass of the loop shares the turn."""
+        if self._intake.undecided <= FEW_TXNS and not self._turn_due:
+            self._turn_due = True
+            self._turn()
+        else:
+            self._kick_lightly()
 
     def _raft_message(self, peer: str, message: dict[str, Any]) -> None:
         too_much = self.disk.trouble and self.wal.pending_bytes > limits.UNWRITTEN_BYTES_MAX
@@ -359,8 +373,14 @@ class Replica:
 
     def _durable(self) -> None:
         self.node.durable()
-        if self.node.has_work():
-            self._kick_lightly()
+        if self.node.is_leader:
+            if self.node.has_work():
+                self._commit_soon()
+            return
+        try:
+            self._send_all()  # the acknowledgement that the leader waits for
+        except Exception as error:  # noqa: BLE001 - as in a turn
+            self.fail(error)
 
     def _on_timer(self) -> None:
         if self._closing:

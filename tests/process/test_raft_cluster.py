@@ -225,9 +225,19 @@ async def test_stopping_the_leader_hands_over_and_loses_no_time(cluster: Cluster
 
 
 async def test_leadership_moves_on_request(cluster: Cluster) -> None:
-    follower = await cluster.follower()
+    leader, follower = await cluster.leader(), await cluster.follower()
+
+    async def is_led_by(node_id: str) -> None:
+        async def knows() -> bool:
+            status = await cluster["n1"].status()
+            return status is not None and status.leader == node_id
+
+        await cluster.until(f"n1 knows that {node_id} leads", knows)
+
+    await is_led_by(leader.id)
     await cluster["n1"].store.transfer(follower.id)
     assert (await cluster.leader()).id == follower.id
+    await is_led_by(follower.id)
     with pytest.raises(StoreError, match="not another voter"):
         await cluster["n1"].store.transfer("n9")
 
