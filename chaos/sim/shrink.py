@@ -5,9 +5,10 @@ that know what the lines mean. Each candidate is played from its start; it is ke
 the same promise breaks. In turn, until nothing helps any more or the budget is spent:
 
     what comes after the violation goes
-    all lines of one sort go: weather, reads, watches, one client's request, ...
-    lines go, in halves, quarters, ... one by one
+    all lines of one sort go: weather, reads, watches, ...
     hosts go that nobody needs: 5 voters become 3, observers and spares leave
+    lines go, in halves, quarters, ... one by one
+    clients' requests go, with all their retries
     registers become one
     time between lines goes
 
@@ -26,7 +27,7 @@ from chaos.sim.invariants import Violation
 from chaos.sim.recording import Played, Recording
 
 # About a minute of one core.
-TURNS = 300_000
+TURNS = 600_000
 
 Line = tuple[int, str]
 
@@ -52,7 +53,7 @@ def shrink(recording: Recording, build: Build = REAL, turns: int = TURNS) -> Shr
     before = None
     while shrinker.turns > 0 and shrinker.best != before:
         before = shrinker.best
-        for move in (_sorts, _chunks, _hosts, _registers, _times):
+        for move in (_sorts, _hosts, _chunks, _requests, _registers, _times):
             move(shrinker)
     assert shrinker.violation is not None
     return Shrunk(shrinker.best, shrinker.violation, shrinker.plays)
@@ -95,9 +96,11 @@ class _Shrinker:
 
 
 def _sorts(shrinker: _Shrinker) -> None:
-    """Whole commands, then whole requests."""
     for name in sorted({line.split()[0] for _, line in shrinker.best.lines}):
         shrinker.keep_lines(lambda line, name=name: line[1].split()[0] != name)  # type: ignore[misc]
+
+
+def _requests(shrinker: _Shrinker) -> None:
     requests = sorted({line.split()[1] for _, line in shrinker.best.lines if line.startswith("submit")})
     size = len(requests)
     while size:

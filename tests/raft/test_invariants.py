@@ -85,11 +85,12 @@ def test_a_voter_that_was_away_and_is_added_again_is_given_its_time() -> None:
     cluster = Cluster("ABCD", 1)
     leader = cluster.hosts[cluster.elect()]
     one, other, _ = sorted(set("ABCD") - {leader.id})
+    cluster.run(0.2)
     cluster.stop(one)
     leader.node.remove_member(one, lambda result: None)
     cluster.run(0.2)
     cluster.stop(other)
-    cluster.run(0.2)
+    cluster.run(0.5)
     leader.node.add_member(one, lambda result: None)
     cluster.run(0.3)
     assert set(leader.node.voters) == set("ABCD") and leader.node.is_leader
