@@ -41,4 +41,9 @@ class Messages:
 
 def message(event: str, index: int, body: Any) -> bytes:
     """One message. Its id is an index, from which a browser's EventSource resumes."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (index, event.encode(), orjson.dumps(body))
+    return encoded(event, index, orjson.dumps(body))
+
+
+def encoded(event: str, index: int, body: bytes) -> bytes:
+    """A message of a body that is JSON already."""
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (index, event.encode(), body)

@@ -22,11 +22,11 @@ from aiohttp import web
 
 from cp.api.consistency import INDEX_HEADER, moment
 from cp.api.context import Context
-from cp.api.messages import message
+from cp.api.documents import Documents
+from cp.api.messages import encoded, message
 from cp.limits import WATCH_BOOKMARK_S, WATCH_CHUNK, WATCHES_MAX
 from cp.live import LiveView
 from cp.problems import Problem, bad_parameter
-from mesh.codec import to_document
 from mesh.resource import ResourceKey
 from mesh.view import View
 from raftstore.errors import Compacted
@@ -118,7 +118,7 @@ async def _messages(context: Context, asked: _Watch, since: int | None) -> Async
     if since is None and asked.kind is not None:
         view = live.view
         since = view.index
-        for chunk in _snapshot(view, asked.wanted, asked.kind, asked.mesh):
+        for chunk in _snapshot(context.documents, view, asked.wanted, asked.kind, asked.mesh):
             yield chunk
     told = live.index if since is None else since
     commits = live.commits(told)
@@ -142,10 +142,13 @@ async def _messages(context: Context, asked: _Watch, since: int | None) -> Async
         yield message("compacted", told, {"asked": error.asked, "firstIndex": error.first_index})
 
 
-def _snapshot(view: View, wanted: Wanted, kind: str, mesh: str | None) -> Iterator[bytes]:
+def _snapshot(
+    documents: Documents, view: View, wanted: Wanted, kind: str, mesh: str | None
+) -> Iterator[bytes]:
     """The state in messages of bounded size, each made when the one before it is on its way."""
     found = [resource for resource in view.list(kind, mesh) if wanted(resource.key)]
     for start in range(0, len(found) or 1, WATCH_CHUNK):
-        items = [to_document(resource) for resource in found[start : start + WATCH_CHUNK]]
-        last = start + WATCH_CHUNK >= len(found)
-        yield message("snapshot", view.index, {"index": view.index, "items": items, "last": last})
+        items = b",".join([documents.of(resource) for resource in found[start : start + WATCH_CHUNK]])
+        last = b"true" if start + WATCH_CHUNK >= len(found) else b"false"
+        body = b'{"index":%d,"items":[%b],"last":%b}' % (view.index, items, last)
+        yield encoded("snapshot", view.index, body)
