@@ -1,9 +1,9 @@
 """Group commit: one write and one fdatasync for all that waits, in a thread of its own.
 
 While one batch is on its way to the disk, the next gathers in memory; so the busier the
-replica, the more writes share a sync. The loop never waits, with one exception: term and
-vote must be durable before the message that shows them is made (Raft, figure 2), which
-happens at elections only.
+replica, the more writes share a sync. The loop never waits. Term and vote must be durable
+before a message that shows them leaves (Raft, figure 2); so at elections it is the messages
+that wait (Node.drain_outbox), not the loop.
 
 A full disk is a state, not an end: what could not be written is kept and tried again each
 RETRY_S. So is a disk that stalls: nothing can be known durable while a write does not
@@ -32,16 +32,13 @@ STALLED_S = 2.0
 
 
 class ReplicaWal(Wal):
-    """The log of a running replica: a vote that finds the disk full is withheld, not an error.
+    """The log of a running replica: a vote is on its way to the disk when the call returns, not there.
 
     Whoever sends must look at `hard_state_durable` first.
     """
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
-        try:
-            super().setCurrentTerm(term, votedForNodeId)
-        except DiskFull as error:
-            log.warning("term %d and vote are withheld: %s", term, error)
+        self.note_hard_state(term, votedForNodeId)
 
 
 class GroupCommit:

@@ -287,10 +287,14 @@ class Node:
 
     def drain_outbox(self) -> list[tuple[str, Message]]:
         """(peer, message) to send, in order; messages are msgpack-able."""
+        if not self._journal.hard_state_durable:
+            # Messages may show a term or a vote that is in memory only, so they wait for the disk. Of a
+            # disk that is full or stalls they do not: losing them is as harmless as a network that does.
+            if self.read_only_reason:
+                self._outbox.clear()
+            return []
         outbox, self._outbox = self._outbox, []
-        # A full disk may have kept a term or a vote in memory only. Messages may show it; losing
-        # them is as harmless as a network that does.
-        return outbox if self._journal.hard_state_durable else []
+        return outbox
 
     # --- requests ------------------------------------------------------------------------
 

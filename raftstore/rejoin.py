@@ -20,9 +20,11 @@ lost disk held.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from raftstore.errors import DiskFull
 from raftstore.frames import Value
 from raftstore.guard_messages import NUMBER_MAX
 from raftstore.node import Node
@@ -123,5 +125,7 @@ def promise(node: Node, wal: Wal, leader: str, term: int) -> bool:
         "transfer": True,
     }
     node.receive(leader, vote)
+    with contextlib.suppress(DiskFull):
+        wal.flush()
     node.drain_outbox()
     return (wal.getCurrentTerm(), wal.getVotedForNodeId()) == (term, leader) and wal.hard_state_durable

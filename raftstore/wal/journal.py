@@ -14,7 +14,8 @@ below which all are on disk, and `durable_index` the entry that this covers. Who
 acknowledges an entry, the leader itself included, compares with that.
 
 Hard state (term and vote) must be durable before the message that shows it leaves
-(Raft, figure 2): `setCurrentTerm` flushes. When the disk is full it raises DiskFull,
+(Raft, figure 2): `setCurrentTerm` flushes, or, for a shell that holds its messages back
+meanwhile, `note_hard_state` leaves it to the next batch. When the disk is full it raises DiskFull,
 memory and buffer keep the change, and `hard_state_durable` is False until a later
 write succeeds: until then no message may leave.
 
@@ -243,12 +244,16 @@ class Wal:
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
         """Durable on return. Raises DiskFull (see the module's text), DiskFailed."""
-        if (term, votedForNodeId) != (self._term, self._vote):
-            self._term, self._vote = term, votedForNodeId
-            self._record(Type.HARD_STATE, (term, votedForNodeId))
-            self._hard_state_lsn = self._lsn
+        self.note_hard_state(term, votedForNodeId)
         if not self.hard_state_durable:
             self.flush()
+
+    def note_hard_state(self, term: int, vote: str | None) -> None:
+        """Durable with the next batch; until then no message may leave (`hard_state_durable`)."""
+        if (term, vote) != (self._term, self._vote):
+            self._term, self._vote = term, vote
+            self._record(Type.HARD_STATE, (term, vote))
+            self._hard_state_lsn = self._lsn
 
     def getCurrentTerm(self) -> int:
         return self._term

@@ -351,6 +351,27 @@ def test_who_cannot_write_does_not_stand_for_election() -> None:
     assert lone.out() == []
 
 
+def test_a_vote_leaves_when_it_is_durable_and_not_before() -> None:
+    lone = LoneNode()
+    lone.wait(5)
+    lone.wal.note_hard_state(7, "B")  # as a shell does that writes it in a thread
+    lone.get("C", {"type": "pre_vote", "term": 8, "last_log_index": 9, "last_log_term": 5})
+    assert lone.out() == []
+    lone.sync()
+    assert [peer for peer, _ in lone.out("pre_vote_reply")] == ["C"]
+
+
+def test_messages_that_wait_for_a_full_disk_are_lost() -> None:
+    lone = LoneNode()
+    lone.wait(5)
+    lone.wal.note_hard_state(7, "B")
+    lone.node.pause_writes("the disk is full")
+    lone.get("C", {"type": "pre_vote", "term": 8, "last_log_index": 9, "last_log_term": 5})
+    assert lone.out() == []
+    lone.sync()
+    assert lone.out() == []
+
+
 def test_a_leader_whose_disk_is_full_steps_down_for_a_successor_and_keeps_silent() -> None:
     """Found by the simulation: the error left it leader, of a term that another had won."""
     lone = leader()

@@ -101,14 +101,27 @@ async def test_a_write_that_does_not_return_is_trouble_until_it_does() -> None:
     await driver.commit.close()
 
 
+async def test_a_vote_does_not_hold_up_the_loop_and_is_withheld_until_it_is_durable() -> None:
+    driver = Driver(GatedDisk())
+    driver.disk.gate.clear()
+    driver.wal.setCurrentTerm(1, "n1")
+    driver.commit.kick()
+    assert not driver.wal.hard_state_durable and driver.wal.getVotedForNodeId() == "n1"
+    driver.disk.gate.set()
+    await until(lambda: driver.wal.hard_state_durable)
+    await driver.commit.close()
+
+
 async def test_a_vote_that_finds_the_disk_full_is_withheld() -> None:
     driver = Driver(GatedDisk())
     driver.wal.setCurrentTerm(1, "n1")
+    driver.wal.flush()
     driver.disk.capacity = driver.disk.used()
     driver.wal.setCurrentTerm(2, "n2")
+    driver.commit.kick()
+    await until(lambda: driver.commit.full)
     assert not driver.wal.hard_state_durable
     driver.disk.capacity = None
-    driver.commit.kick()
     await until(lambda: driver.wal.hard_state_durable)
     assert driver.wal.getVotedForNodeId() == "n2"
     await driver.commit.close()
