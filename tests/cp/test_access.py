@@ -106,6 +106,24 @@ async def test_a_role_is_what_one_may_from_the_moment_it_is_written(api: Api) ->
     assert (await api.get(f"{TIMEOUTS}/u", headers=jane)).status == 200  # reading is for everybody
 
 
+async def test_a_role_holds_on_each_replica(make_api: ApiFactory, api: Api) -> None:
+    """Given through one, it holds on the other from the index that wrote it; and so it is taken away."""
+    other = await make_api(api.store, **SETTINGS)
+    jane = await user(api, "jane")
+    rule = {"types": ["MeshTimeout"], "access": ["CREATE", "UPDATE"]}
+    for documents, status in (
+        ([ONLY_ADMINS], 403),
+        ([role("r", rule), binding("b", "jane", "r")], 201),
+        ([binding("b", "joe", "r")], 403),
+        ([binding("b", "jane", "r")], 200),
+        ([role("r", rule | {"access": ["CREATE"]})], 403),
+    ):
+        index = (await apply(api, *documents)).index
+        assert await other.worker.live.wait_for(index, 10.0)
+        answer = await other.put(f"{TIMEOUTS}/t", timeout("t"), headers=jane)
+        assert answer.status == status, answer.text
+
+
 async def test_nobody_gives_himself_a_role(api: Api) -> None:
     jane = await user(api, "jane")
     who = "jane/mesh-system:authenticated"
