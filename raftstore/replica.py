@@ -34,15 +34,15 @@ from raftstore.forward import Answer, Forwarder, Intake, OnOutcome, Request
 from raftstore.frames import FrameError, Value
 from raftstore.group_commit import GroupCommit
 from raftstore.machine import Applied
-from raftstore.members import Wanted
 from raftstore.node import Node
 from raftstore.opening import Opened, open_replica
 from raftstore.outbound import Outbound
-from raftstore.port import Member, Status
+from raftstore.port import Status
 from raftstore.rejoin import Rejoin
 from raftstore.settings import StoreConfig
 from raftstore.snapshot_transfer import Transfers
 from raftstore.state import State
+from raftstore.status import status_of
 from raftstore.transport import Transport
 from raftstore.types import FeedItem, Outcome, Txn
 from raftstore.waits import AppliedWaits
@@ -206,43 +206,7 @@ class Replica:
 
     async def status(self) -> Status:
         """See raftstore.port.Store."""
-        node = self.node
-        has_quorum = node.has_quorum(self._loop.time())
-        return Status(
-            id=self.id,
-            cluster_id=self.cluster_id,
-            role=node.role,
-            leader=node.leader if has_quorum else None,
-            term=node.term,
-            commit_index=node.commit_index,
-            applied_index=node.applied_index,
-            durable_index=self.wal.durable_index,
-            has_quorum=has_quorum,
-            members=tuple(self._member(peer) for peer in sorted({*node.voters, *self.admin.addresses})),
-            read_only_reason=self.disk.trouble,
-        )
-
-    def _member(self, peer: str) -> Member:
-        node, me = self.node, peer == self.id
-        connected = me or (self.transport is not None and self.transport.connected(peer))
-        if me:
-            role = node.role
-        elif peer == node.leader:
-            role = "leader"
-        elif peer not in node.voters:
-            role = "observer"
-        else:
-            role = "follower" if connected else "unknown"
-        match = node.match_index(peer) if node.is_leader and not me else None
-        line = self.admin.membership.roster.get(peer)
-        is_voter = peer in node.voters
-        pending = (
-            line is not None
-            and line.wanted is not Wanted.OBSERVER
-            and (line.wanted is Wanted.VOTER) != is_voter
-        )
-        wanted = str(line.wanted) if line is not None and pending else ""
-        return Member(peer, self.admin.addresses.get(peer, ""), role, connected, match, wanted)
+        return status_of(self, self._loop.time())
 
     async def close(self) -> None:
         """Stop taking part. What is acknowledged is on disk already."""
