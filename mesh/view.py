@@ -59,10 +59,11 @@ _NO_CHANGES = Changes(frozenset(), frozenset())
 class _Bucket:
     """A set of members by sort key, which remembers its last sorted form.
 
-    Logically immutable: `_sorted` and `_pending` only cache what `members` says.
+    Logically immutable: `_cache`, the last sorted form and the keys that changed since, only caches what
+    `members` says. It is one tuple, read once and replaced whole: derivations for the API run in threads.
     """
 
-    __slots__ = ("_pending", "_sorted", "members")
+    __slots__ = ("_cache", "members")
 
     def __init__(
         self,
@@ -71,8 +72,7 @@ class _Bucket:
         pending: tuple[Any, ...] = (),
     ) -> None:
         self.members = members
-        self._sorted = base
-        self._pending = pending
+        self._cache = (base, pending)
 
     def with_members(self, changed: Mapping[Any, Any]) -> _Bucket:
         """`changed` maps a sort key to its new member, or to None for "gone"."""
@@ -83,23 +83,27 @@ class _Bucket:
                 else:
                     draft[key] = member
             members = draft.finish()
-        pending = (*self._pending, *changed)
-        if self._sorted is None or len(pending) * _PATCH_SHARE > len(self._sorted):
+        base, pending = self._cache
+        pending = (*pending, *changed)
+        if base is None or len(pending) * _PATCH_SHARE > len(base):
             return _Bucket(members)
-        return _Bucket(members, self._sorted, pending)
+        return _Bucket(members, base, pending)
 
     def ordered(self) -> tuple[Any, ...]:
         """(sort key, member) pairs in order of the sort keys."""
-        if self._sorted is None:
-            self._sorted = tuple(sorted(self.members.items(), key=_first))
-        elif self._pending:
-            self._sorted = self._patched(self._sorted)
-        self._pending = ()
-        return self._sorted
+        base, pending = self._cache
+        if base is None:
+            base = tuple(sorted(self.members.items(), key=_first))
+        elif pending:
+            base = self._patched(base, pending)
+        else:
+            return base
+        self._cache = (base, ())
+        return base
 
-    def _patched(self, base: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _patched(self, base: tuple[Any, ...], pending: tuple[Any, ...]) -> tuple[Any, ...]:
         draft = list(base)
-        for key in dict.fromkeys(self._pending):
+        for key in dict.fromkeys(pending):
             at = bisect_left(draft, key, key=_first)
             present = at < len(draft) and draft[at][0] == key
             member = self.members.get(key)

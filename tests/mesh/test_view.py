@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -168,3 +170,21 @@ def test_unknown_indexes_are_errors() -> None:
         View.empty().lookup("nonsense", "x")
     with pytest.raises(KeyError, match="takes mesh, service"):
         View.empty().lookup("dataplane_by_service", "x")
+
+
+def test_a_list_is_right_whichever_threads_ask_for_it() -> None:
+    """Threads that patch one bucket at once must not undo each other's work."""
+    view = View.of(dataplane(f"dp-{n:04d}", "m", ("web",), {}, 1) for n in range(1000))
+    assert len(list(view.list("Dataplane", "m"))) == 1000
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for index in range(1, 40):
+                added = [dataplane(f"new-{index:02d}-{n}", "m", ("web",), {}, 1) for n in range(4)]
+                view, _ = view.with_changes(index, [(each.key, each) for each in added])
+                asked = [pool.submit(view.list, "Dataplane", "m") for _ in range(8)]
+                assert [len(each.result()) for each in asked] == [1000 + 4 * index] * 8
+                assert len(view.list("Dataplane", "m")) == 1000 + 4 * index
+    finally:
+        sys.setswitchinterval(interval)
