@@ -1,14 +1,15 @@
 """Who may talk to whom, and how: mTLS between real Envoys.
 
-The certificates are issued by an authority of the test, through the same seam that the control plane's
-own authorities use; what the proxies make of them is the policies' doing.
+The certificates are the control plane's own: the mesh has a builtin authority, and renews often.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from cp.ca.backends import backend_of
+from cp.ca.x509 import Authority
 from cp.up.story import until
-from tests.policies.authority import Authority
 from tests.policies.conftest import show_logs
 from tests.policies.harness import DEADLINE_S, HOST, Services
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
-MTLS = {"mtls": {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}}
+RENEWED = {"rotation": {"expiration": "15s"}}
+BACKEND = {"name": "ca-1", "type": "builtin", "dpCert": RENEWED}
+MTLS = {"mtls": {"enabledBackend": "ca-1", "backends": [BACKEND]}}
 AT_V1 = {"targetRef": {"kind": "Dataplane", "name": "backend-v1"}}
 WEB = {"kind": "MeshSubset", "tags": {"kuma.io/service": "web"}}
 
@@ -44,14 +48,15 @@ class Secured(Services):
         )
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
+def by_identity(**lists: tuple[str, str]) -> Any:
+    """A permission whose lists each hold one (type, SPIFFE ID)."""
+    default = {name: [{"spiffeID": {"type": kind, "value": value}}] for name, (kind, value) in lists.items()}
+    return {"rules": [{"default": default}]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started(directory: Path, authority: Authority) -> AsyncIterator[Services]:
-    services = Secured(directory, authority)
+async def started(directory: Path) -> AsyncIterator[Services]:
+    services = Secured(directory)
     try:
         await services.start(MTLS)
         yield services
@@ -113,16 +118,77 @@ async def test_without_a_meshtrafficpermission_nobody_may(mesh: Services) -> Non
     await statuses(mesh, (200, 200))
 
 
-async def handshake(
-    mesh: Services, authority: Authority, directory: Path, highest: ssl.TLSVersion
-) -> str | None:
+WEB_ID = "spiffe://default/web"
+
+
+@pytest.mark.parametrize(
+    ("lists", "status"),
+    [
+        ({"allow": ("Exact", WEB_ID)}, 200),
+        ({"allow": ("Prefix", "spiffe://default/")}, 200),
+        ({"allow": ("Exact", "spiffe://default/we")}, 403),
+        ({"allow": ("Prefix", "spiffe://other/")}, 403),
+        ({"allow": ("Prefix", "spiffe://default/"), "deny": ("Exact", WEB_ID)}, 403),
+        ({"allowWithShadowDeny": ("Exact", WEB_ID)}, 200),
+    ],
+)
+async def test_meshtrafficpermission_by_identity(
+    mesh: Services, lists: dict[str, tuple[str, str]], status: int
+) -> None:
+    everybody = ("Prefix", "spiffe://default/")
+    before = by_identity(allow=everybody) if status == 403 else by_identity(deny=everybody)
+    async with mesh.policy("MeshTrafficPermission", {**AT_V1, **before}):
+        await statuses(mesh, (603 - status, 200))
+        await mesh.put(
+            "meshtrafficpermissions", "MeshTrafficPermission", "tried", spec={**AT_V1, **by_identity(**lists)}
+        )
+        await statuses(mesh, (status, 200))
+    await mesh.settled()
+
+
+async def test_meshtrafficpermission_by_identity_of_bytes(mesh: Services) -> None:
+    lists = {"allow": ("Prefix", "spiffe://default/"), "deny": ("Exact", WEB_ID)}
+    async with mesh.policy("MeshTrafficPermission", {**AT_V1, **by_identity(**lists)}):
+
+        async def closed() -> bool:
+            return await mesh.says(mesh.ports.lines) == ""
+
+        await until("the connection is closed", closed)
+    async with mesh.policy("MeshTrafficPermission", {**AT_V1, **by_identity(allow=("Exact", WEB_ID))}):
+
+        async def open_again() -> bool:
+            return await mesh.says(mesh.ports.lines) == "v1: hello"
+
+        await until("the connection is served", open_again)
+
+
+async def serial(mesh: Services, proxy: str) -> str:
+    """The number of the certificate that a proxy shows."""
+    _, text = await mesh.proxies[proxy].admin.request("GET", "/certs")
+    found = json.loads(text)["certificates"]
+    return str(next(part["cert_chain"][0]["serial_number"] for part in found if part.get("cert_chain")))
+
+
+async def test_certificates_are_renewed_while_requests_go_on(mesh: Services) -> None:
+    before = {proxy: await serial(mesh, proxy) for proxy in ("web", "backend-v1")}
+
+    async def renewed() -> bool:
+        assert (await mesh.request(mesh.ports.v1)).status == 200
+        return not before.items() & {proxy: await serial(mesh, proxy) for proxy in before}.items()
+
+    await until("both ends have new certificates", renewed, 30.0)
+
+
+async def handshake(mesh: Services, directory: Path, highest: ssl.TLSVersion) -> str | None:
     """The TLS version that v1's proxy agrees to with a client of the mesh; None when it refuses."""
-    chain, key = authority.issue(["spiffe://default/web"])
+    found = backend_of(mesh.worker.live.view, "default")
+    assert found is not None
+    leaf = Authority(found.pair).issue(time.time(), 60.0, uris=[WEB_ID]).pair
     file = directory / "client.pem"
-    file.write_bytes(chain + key)
+    file.write_bytes(leaf.certificate + leaf.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.load_verify_locations(cadata=authority.root.decode())
+    context.load_verify_locations(cadata=found.pair.certificate.decode())
     context.load_cert_chain(file)
     context.set_alpn_protocols(["kuma"])
     context.maximum_version = highest
@@ -138,18 +204,16 @@ async def handshake(
     return version
 
 
-async def test_meshtls_enforces_the_lowest_version(
-    mesh: Services, authority: Authority, tmp_path: Path
-) -> None:
-    assert await handshake(mesh, authority, tmp_path, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+async def test_meshtls_enforces_the_lowest_version(mesh: Services, tmp_path: Path) -> None:
+    assert await handshake(mesh, tmp_path, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     versions = {"tlsVersion": {"min": "TLS13", "max": "TLS13"}}
     async with mesh.policy("MeshTLS", {"rules": [{"default": versions}]}):
 
         async def refused() -> bool:
-            return await handshake(mesh, authority, tmp_path, ssl.TLSVersion.TLSv1_2) is None
+            return await handshake(mesh, tmp_path, ssl.TLSVersion.TLSv1_2) is None
 
         await until("a client of TLS 1.2 is refused", refused)
-        assert await handshake(mesh, authority, tmp_path, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+        assert await handshake(mesh, tmp_path, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
         await statuses(mesh, (200, 200))
 
 

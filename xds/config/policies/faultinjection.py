@@ -40,10 +40,11 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Put the faults of an inbound into its HTTP connection managers."""
     text = dict(inbound.rules).get(KIND, "")
     found: Json = msgspec.json.decode(text) if text else {}
+    mesh = inbound.mesh if inbound.security is not None and not inbound.security.spiffe else ""
     for manager in hcm.managers(draft):
         for rule in found.get("rules") or ():
             for fault in rule["conf"].get("http") or ():
-                hcm.insert_http_filter(manager, _by_identity(rule, _fault(fault)))
+                hcm.insert_http_filter(manager, _by_identity(rule, _fault(fault), mesh))
         for rule in found.get("from") or ():
             for fault in rule["conf"].get("http") or ():
                 fields = _fault(fault) | _by_tags(rule["tags"])
@@ -83,11 +84,11 @@ def kilobits(limit: str) -> int:
     return int(found[1] or 0) * _KBPS[found[2]]
 
 
-def _by_identity(rule: Json, fault: Draft) -> Draft:
+def _by_identity(rule: Json, fault: Draft, mesh: str) -> Draft:
     match = rule.get("match")
     if match is None:
         return named(rule["kri"], FAULT, fault)
-    others = {"not_matcher": predicate(match)}
+    others = {"not_matcher": predicate(match, mesh)}
     skip = {"predicate": others, "on_match": {"action": named("skip", SKIP)}}
     fields = {
         "extension_config": named(FAULT_FILTER, FAULT, fault),

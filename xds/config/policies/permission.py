@@ -7,6 +7,7 @@ of the mesh's own authority), `rules` by identity, where any denial comes before
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def guard(text: str, mesh: str, *, spiffe: bool) -> Draft:
     """The fields of an RBAC filter. text: JSON of the permissions, "" when there are none."""
     found: Json = msgspec.json.decode(text) if text else {}
     if "rules" in found:
-        return by_identity(found["rules"])
+        return by_identity(found["rules"], "" if spiffe else mesh)
     if not found and spiffe:
         return by_identity(())
     return by_tags(found.get("from") or (), mesh)
@@ -110,16 +111,18 @@ def _tag_principal(tag: Json, mesh: str) -> Draft:
 # --- by identity ---------------------------------------------------------------------------------
 
 
-def by_identity(rules: Sequence[Json]) -> Draft:
-    """RBAC from `rules`: all denials, then all permissions, then denial."""
+def by_identity(rules: Sequence[Json], mesh: str = "") -> Draft:
+    """RBAC from `rules`: all denials, then all permissions, then denial. mesh: see `predicate`."""
     denied = [
-        _matcher(rule["kri"], matches, "DENY") for rule in rules if (matches := rule["conf"].get("deny"))
+        _matcher(rule["kri"], matches, "DENY", mesh)
+        for rule in rules
+        if (matches := rule["conf"].get("deny"))
     ]
     allowed = [
-        _matcher(rule["kri"], matches, "ALLOW") for rule in rules if (matches := _allowed(rule["conf"]))
+        _matcher(rule["kri"], matches, "ALLOW", mesh) for rule in rules if (matches := _allowed(rule["conf"]))
     ]
     shadow = [
-        _matcher(rule["kri"], matches, "DENY")
+        _matcher(rule["kri"], matches, "DENY", mesh)
         for rule in rules
         if (matches := rule["conf"].get("allowWithShadowDeny"))
     ]
@@ -142,18 +145,26 @@ def _action(name: str, action: str) -> Draft:
     return named("envoy.filters.rbac.action", ACTION, {"name": name, "action": action})
 
 
-def _matcher(kri: str, matches: Sequence[Json], action: str) -> Draft:
-    predicates = [predicate(match) for match in matches]
+def _matcher(kri: str, matches: Sequence[Json], action: str, mesh: str) -> Draft:
+    predicates = [predicate(match, mesh) for match in matches]
     combined = predicates[0] if len(predicates) == 1 else {"or_matcher": {"predicate": predicates}}
     return {"predicate": combined, "on_match": {"action": _action(kri, action)}}
 
 
-def predicate(match: Json) -> Draft:
-    """A condition on who calls (`spiffeID`) and what it asked for (`sni`)."""
+def predicate(match: Json, mesh: str = "") -> Draft:
+    """A condition on who calls (`spiffeID`) and what it asked for (`sni`).
+
+    mesh: set where certificates are of the mesh's own authority. They show tags next to identities, and
+    Envoy matches the text of all of them, with commas in between.
+    """
     found = []
     if spiffe := match.get("spiffeID"):
-        how = "prefix" if spiffe["type"] == "Prefix" else "exact"
-        found.append(_single("envoy.matching.inputs.uri_san", URI_SAN, {how: spiffe["value"]}))
+        prefix, value = spiffe["type"] == "Prefix", spiffe["value"]
+        text: Draft = {"prefix" if prefix else "exact": value}
+        if mesh and value.startswith(f"spiffe://{mesh}/"):
+            rest = ".*" if prefix else "(,.*)?"
+            text = {"safe_regex": {"google_re2": {}, "regex": f"(.*,)?{re.escape(value)}{rest}"}}
+        found.append(_single("envoy.matching.inputs.uri_san", URI_SAN, text))
     if sni := match.get("sni"):
         found.append(_single("envoy.matching.inputs.server_name", SERVER_NAME, {"exact": sni["value"]}))
     return found[0] if len(found) == 1 else {"and_matcher": {"predicate": found}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.xds.config.policies.sidecar import HTTP_IN, TCP_IN, Sidecar, rules
 from tests.xds.config.worlds import policy
+from xds.config.policies.permission import predicate
 
 KIND = "MeshTrafficPermission"
 
@@ -118,3 +120,26 @@ def test_identity_and_server_name_both_have_to_match() -> None:
 )
 def test_envoy_accepts(document: dict[str, Any], tmp_path: Path) -> None:
     Sidecar(document).validate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "uris", "matched"),
+    [
+        ("Exact", "spiffe://default/web,kuma://team/a", True),
+        ("Exact", "spiffe://default/web", True),
+        ("Exact", "spiffe://default/api,spiffe://default/web", True),
+        ("Exact", "spiffe://default/website,kuma://team/a", False),
+        ("Prefix", "spiffe://default/api,spiffe://default/website", True),
+        ("Prefix", "spiffe://default/api", False),
+    ],
+)
+def test_an_identity_is_found_among_tags(kind: str, uris: str, matched: bool) -> None:
+    """Envoy matches all names of a certificate as one text."""
+    match = {"spiffeID": {"type": kind, "value": "spiffe://default/web"}}
+    value = predicate(match, "default")["single_predicate"]["value_match"]["safe_regex"]["regex"]
+    assert (re.fullmatch(value, uris) is not None) == matched
+
+
+def test_identities_of_others_are_alone_in_their_certificates() -> None:
+    match = {"spiffeID": {"type": "Exact", "value": "spiffe://other/web"}}
+    assert predicate(match, "default")["single_predicate"]["value_match"] == {"exact": "spiffe://other/web"}
