@@ -42,6 +42,7 @@ FORWARDED = (
     "CF-Connecting-IP",
     "Fastly-Client-IP",
 )
+_FORWARDED = frozenset(name.lower() for name in FORWARDED)
 _LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -111,7 +112,7 @@ def is_local(request: web.Request) -> bool:
             return False
     elif not isinstance(peer, str):  # a Unix socket has an empty name
         return False
-    if any(name in request.headers for name in FORWARDED):
+    if any(name.lower() in _FORWARDED for name in request.headers):
         return False
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return False
