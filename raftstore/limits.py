@@ -65,11 +65,13 @@ HANDSHAKE_S = 5.0
 PEER_FRAME_BYTES_MAX = 2 * BATCH_BYTES_MAX + MIB
 # Several of the largest frames; a peer with more unread is stuck, and Raft will send again.
 PEER_BACKLOG_BYTES_MAX = 128 * MIB
-# A cut network is noticed after SILENCE_S at the latest, and tried again every second or so.
+# A cut network is noticed after SILENCE_S at the latest.
 PING_S = 0.5
 SILENCE_S = 3.0
 REDIAL_S_MIN = 0.05
-REDIAL_S_MAX = 1.0
+# A replica that restarts is away for a second or so, and until all are connected again the next
+# failure may leave no quorum: so three times a second, which costs a refused connection each.
+REDIAL_S_MAX = 0.3
 # A link that ends sooner was refused by the other side, or breaks again and again.
 REDIAL_LASTED_S = 1.0
 
