@@ -28,6 +28,7 @@ from tests.conformance.policy_cases import load, suite_folder, written_in_zone
 from tests.conformance.test_xds import cases
 from tests.conformance.xds_worlds import ZONE, features, worlds
 from tests.xds.config import worlds as documents_of
+from tests.xds.config.test_remote import ingress
 from tests.xds.fixtures import StaticSource
 from tests.xds.real_envoy import HTTP2
 from xds.config.identity import Identity, authority_secret, certificate_secret
@@ -67,6 +68,7 @@ def given(pair: Pair) -> Iterator[Given]:
     yield from of_xds(pair)
     yield from of_matchers()
     yield from of_api()
+    yield of_failover()
 
 
 def of_xds(pair: Pair) -> Iterator[Given]:
@@ -102,6 +104,24 @@ def of_api() -> Iterator[Given]:
         documents = [found for found in yaml.safe_load_all(path.read_text()) if found]
         if any(found.get("type") in PROXIES for found in documents):
             yield from of_resources(str(path), load(path))
+
+
+def of_failover() -> Given:
+    """Endpoints whose priorities do not begin at 0, as no case has them: Envoy takes such gaps."""
+    rules = [{"to": {"type": "Only", "zones": [zone]}} for zone in ("nowhere", "neither", "far")]
+    to = {
+        "targetRef": {"kind": "Mesh"},
+        "default": {"localityAwareness": {"crossZone": {"failover": rules}}},
+    }
+    outbound = [{"port": 10001, "tags": {"kuma.io/service": "api"}}]
+    documents = [
+        documents_of.mesh(mtls=documents_of.MTLS),
+        documents_of.dataplane("web", 8080, networking={"outbound": outbound}),
+        documents_of.policy("MeshLoadBalancingStrategy", "mlbs", to=[to]),
+        ingress("zi-1"),
+    ]
+    found = tuple(documents_of.resource(document, ZONE) for document in documents)
+    return Given("failover", found, NodeInfo("default.web", metadata={}))
 
 
 def of_resources(case: str, resources: Iterable[Resource]) -> Iterator[Given]:

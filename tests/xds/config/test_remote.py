@@ -48,7 +48,7 @@ def assignment(*documents: dict[str, Any], name: str, mtls: bool = True) -> list
     """(zone, address, port, weight) of each endpoint of a cluster of `web` in zone `near`."""
     outbound = [{"port": 10001, "tags": {"kuma.io/service": "api"}}]
     client = dataplane("web", 8080, networking=TRANSPARENT | {"outbound": outbound})
-    settings = {"mtls": MTLS} if mtls else {}
+    settings: dict[str, Any] = {"mtls": MTLS} if mtls else {}
     source = Source(view_of([mesh(**settings), client, *documents], "near"), zone="near")
     found = rendered(source.connect(node("web"), lambda deltas: None).snapshot())[ENDPOINT][name]
     return [
