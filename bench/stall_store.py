@@ -2,10 +2,10 @@
 
     python -m bench.stall_store --config-json '{"node_id": "n1", ...}'
 
-Two figures: the gap as the clock has it, and without the time for which a thread of the process was
-ready to run and the system had no processor for it (Linux tells it in schedstat; not only the loop's
-thread, as another one may hold the interpreter). What is left is ours: computing, and waiting for
-the disk or for a lock. At least the loop's own processor time is always left. They lie in a small
+Three figures: the gap as the clock has it; without the time for which a thread of the process was
+ready to run and the system had no processor for it (Linux tells it in schedstat; not only the
+loop's thread, as another one may hold the interpreter). What is left is ours: computing, and
+waiting for the disk or for a lock. And the loop's own processor time alone. They lie in a small
 file beside the data directory, mapped into memory, so that noting them costs nothing and reading
 them disturbs nobody. Who reads them sets them back to zero.
 """
@@ -31,15 +31,16 @@ from raftstore.settings import StoreConfig
 from raftstore.store_process import run_store
 
 LOOK_S = 0.005
-_SECONDS = struct.Struct("<dd")
+_SECONDS = struct.Struct("<ddd")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Seconds: the longest by the clock, and the longest of what was our own doing."""
+    """Seconds: the longest by the clock, of what was our own doing, and of computing alone."""
 
     clock_s: float
     own_s: float
+    cpu_s: float
 
 
 class Gauge:
@@ -48,19 +49,20 @@ class Gauge:
     def __init__(self, data_dir: Path | str) -> None:
         path = Path(f"{data_dir}.gap")
         if not path.exists():
-            path.write_bytes(_SECONDS.pack(0.0, 0.0))
+            path.write_bytes(_SECONDS.pack(0.0, 0.0, 0.0))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _SECONDS.size)
 
-    def note(self, clock_s: float, own_s: float) -> None:
+    def note(self, clock_s: float, own_s: float, cpu_s: float) -> None:
         longest = Gap(*_SECONDS.unpack_from(self._map))
-        if clock_s > longest.clock_s or own_s > longest.own_s:
-            _SECONDS.pack_into(self._map, 0, max(clock_s, longest.clock_s), max(own_s, longest.own_s))
+        found = max(clock_s, longest.clock_s), max(own_s, longest.own_s), max(cpu_s, longest.cpu_s)
+        if Gap(*found) != longest:
+            _SECONDS.pack_into(self._map, 0, *found)
 
     def take(self) -> Gap:
         """The longest since the last call."""
         longest = Gap(*_SECONDS.unpack_from(self._map))
-        _SECONDS.pack_into(self._map, 0, 0.0, 0.0)
+        _SECONDS.pack_into(self._map, 0, 0.0, 0.0, 0.0)
         return longest
 
 
@@ -104,7 +106,7 @@ class Gauged(Replica):
         gap_s = self._ticked.at - before.at
         waiting_s = max(0.0, waited - before.waited)  # a thread that ended took its share along
         own_s = max(self._ticked.cpu - before.cpu, gap_s - waiting_s)
-        self._gauge.note(gap_s, own_s)
+        self._gauge.note(gap_s, own_s, self._ticked.cpu - before.cpu)
         super()._one_turn(now)
 
 
