@@ -36,6 +36,14 @@ class SimDisk(MemoryDisk):
         self.burn()
         super().append(name, data)
 
+    def write_at(self, name: str, offset: int, data: bytes) -> None:
+        self.burn()
+        super().write_at(name, offset, data)
+
+    def blank(self, name: str, offset: int, size: int) -> None:
+        self.burn()
+        super().blank(name, offset, size)
+
     def datasync(self, name: str) -> None:
         self.burn()
         super().datasync(name)

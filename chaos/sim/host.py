@@ -103,6 +103,7 @@ class Host:
     _sync: Batch | None = None
     _sync_due: float = 0.0
     _making: _Making | None = None
+    _wiping: bool = False
 
     def start(self) -> None:
         """Raises Corrupt; PowerLost when the fuse burns through on the way."""
@@ -131,6 +132,7 @@ class Host:
         self.front = Front(self)
         self.rejoining = Rejoining(self)
         self._sync = self._making = None
+        self._wiping = False
         self.up = True
 
     def holds_durably(self, index: int, term: int | None) -> bool:
@@ -168,6 +170,8 @@ class Host:
         self._send()
         self._begin_sync()
         self._go_on_with_snapshot()
+        if self._wiping:
+            self._wipe()
 
     def _send(self) -> None:
         messages = self.node.drain_outbox()
@@ -223,12 +227,17 @@ class Host:
         self.up = False
 
     def _tear(self) -> None:
-        if self._sync is not None and self.disk_rng.random() < 0.5 and self._sync.segment in self.disk.list():
-            size = len(self.disk.read(self._sync.segment))
-            if size == self._sync.offset:
-                self.disk.fuse = None
-                with suppress(OSError):  # a full disk takes what fits
-                    self.disk.append(self._sync.segment, self._sync.data[: self.disk_rng.randint(0, 400)])
+        """A write under way may have got somewhere."""
+        sync = self._sync
+        if sync is None or self.disk_rng.random() < 0.5 or sync.segment not in self.disk.list():
+            return
+        self.disk.fuse = None
+        part, size = sync.data[: self.disk_rng.randint(0, 400)], self.disk.size(sync.segment)
+        with suppress(OSError):  # a full disk takes what fits
+            if size == sync.offset:
+                self.disk.append(sync.segment, part)
+            elif size >= sync.offset + len(part):  # a segment that is used again
+                self.disk.write_at(sync.segment, sync.offset, part)
 
     # --- rot -----------------------------------------------------------------------------
 
@@ -287,6 +296,15 @@ class Host:
         self.wal.drop_to(index, collect=False)
         self.wal.collect_garbage()
         prune(self.disk)
+        self._wiping = True
+
+    def _wipe(self) -> None:
+        """Prepare segments for their next use, a portion each tick."""
+        try:
+            self._wiping = self.wal.wipe()
+        except StoreError as error:
+            self._wiping = False
+            self.cluster.trace(f"{self.id} gives up wiping: {error}")
 
     def install_snapshot(self, data: bytes) -> None:
         snapshot = load(data).finish()
