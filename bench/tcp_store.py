@@ -62,7 +62,9 @@ class TcpService(Service):
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._tcp = await loop.create_server(lambda: TcpConnection(self), "127.0.0.1", 0, backlog=2000)
-        self._port_file.write_text(str(self._tcp.sockets[0].getsockname()[1]))
+        made = self._port_file.with_suffix(".port.new")
+        made.write_text(str(self._tcp.sockets[0].getsockname()[1]))
+        made.replace(self._port_file)
         await super().start()  # last: whoever is answered there may come here
 
     async def close(self) -> None:
