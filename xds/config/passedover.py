@@ -28,6 +28,7 @@ from xds.config.limits import PASSED_OVER_MAX
 _ABOUT_OUTBOUND = "has only `to`, which is about traffic that leaves the proxy"
 _ABOUT_INBOUND = "is only about traffic that enters the proxy"
 SILENT = "applies, but says nothing of this"
+_SAME = "says what would be there without any policy, too"
 
 
 class PassedOver(NamedTuple):
@@ -213,13 +214,20 @@ def _overridden(
 ) -> Iterator[PassedOver]:
     """Which elements would show if the ones that win were not there; the others say nothing of the value.
 
-    From the most important down: an element that would show hides those after it, too.
+    From the most important down: an element that would show hides those after it, too. One that says what
+    holds without any policy is no cause of the value, but may hide others.
     """
-    winners = {part.key for part in used if part.key.kind in BY_NAME}
     for kind in dict.fromkeys(stored.kind for stored, _ in candidates):
-        over = [key for key in winners if key.kind == kind]
         hidden = [part for part in used if part.key.kind == kind]
-        for stored, part in reversed([each for each in candidates if each[0].kind == kind]):
+        asked = [each for each in candidates if each[0].kind == kind]
+        if not hidden:
+            same = [each for each in asked if probe.without([each[1]]) != probe.value]
+            yield from (PassedOver(stored, part.rule, _SAME) for stored, part in same)
+            hidden = [part for _, part in same]
+        over = list(dict.fromkeys(part.key for part in hidden))
+        for stored, part in reversed(asked):
+            if part in hidden:
+                continue
             if over and probe.without(hidden) != probe.without([*hidden, part]):
                 yield PassedOver(stored, part.rule, f"is overridden by {_names(over)}")
                 hidden.append(part)

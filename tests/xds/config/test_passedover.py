@@ -118,3 +118,15 @@ def test_a_hidden_one_names_all_that_hide_it() -> None:
     found = reasons(explained(view, CLUSTER, API, "connectTimeout"))
     assert found["b to[0]"] == "is overridden by MeshTimeout 'c'"
     assert found["a to[0]"] == "is overridden by MeshTimeout 'c', MeshTimeout 'b'"
+
+
+def test_one_that_says_what_holds_anyway_hides_others_too() -> None:
+    view = world(
+        timeout("a", (TO_MESH, "5s"), targetRef={"kind": "Dataplane"}),
+        timeout("b", (TO_API, "3s")),
+    )
+    explanation = explained(view, CLUSTER, API, "connectTimeout")
+    assert explanation.value == "5s" and "a" not in causes(explanation)
+    found = reasons(explanation)
+    assert found["a to[0]"] == "says what would be there without any policy, too"
+    assert found["b to[0]"] == "is overridden by MeshTimeout 'a'"
