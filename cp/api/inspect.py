@@ -22,7 +22,7 @@ from cp.problems import Problem, bad_parameter, bad_request, not_found, not_vali
 from mesh.hostnames import SELECTORS, hostnames
 from mesh.layout import layout_document
 from mesh.naming import Kri, parse_kri
-from mesh.policy import documents
+from mesh.policy import attachments, documents
 from mesh.policy.proxy import item_of
 from mesh.registry import KINDS, Kind
 from mesh.resource import Resource
@@ -41,6 +41,8 @@ def routes(context: Context) -> list[web.RouteDef]:
     return [
         web.get(DATAPLANE + "/_rules", inspect.rules),
         web.get("/meshes/{mesh}/meshgateways/{name}/_rules", inspect.gateway_rules),
+        web.get(DATAPLANE + "/policies", inspect.attached_policies),
+        web.get(DATAPLANE + "/rules", inspect.flat_rules),
         web.get(DATAPLANE + "/_layout", inspect.layout),
         web.get(DATAPLANE + "/_policies", inspect.policies),
         web.get(DATAPLANE + "/_inbounds/{inbound}/_policies", inspect.inbound_policies),
@@ -49,6 +51,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         web.get(outbound + "/_routes/{route}/_policies", inspect.route_policies),
         web.get("/meshes/{mesh}/meshservices/{name}/_dataplanes", inspect.service_dataplanes),
         web.get("/meshes/{mesh}/meshgateways/{name}/dataplanes", inspect.gateway_dataplanes),
+        web.get("/meshes/{mesh}/{plural}/{name}/dataplanes", inspect.attached_dataplanes),
         web.get("/meshes/{mesh}/{plural}/{name}/_resources/dataplanes", inspect.affected_dataplanes),
         web.get("/meshes/{mesh}/{plural}/{name}/_hostnames", inspect.hostnames),
     ]
@@ -98,6 +101,16 @@ class _Inspect:
         view, dataplane = await self._exclusive(request, "_policies")
         return json_answer(documents.route_policies_document(view, dataplane, str(outbound), str(route)))
 
+    async def attached_policies(self, request: web.Request) -> web.Response:
+        view = await self._view(request)
+        dataplane = _need(view, "Dataplane", request, "Could not retrieve Dataplane")
+        return json_answer(attachments.attached_policies(view, dataplane))
+
+    async def flat_rules(self, request: web.Request) -> web.Response:
+        view = await self._view(request)
+        dataplane = _need(view, "Dataplane", request, "Could not retrieve Dataplane")
+        return json_answer(attachments.flat_rules(view, dataplane))
+
     # --- what is touched ------------------------------------------------------------------
 
     async def affected_dataplanes(self, request: web.Request) -> web.Response:
@@ -108,6 +121,14 @@ class _Inspect:
         view = await self._view(request)
         resource = _need(view, kind.name, request, f"Could not retrieve {kind.name}")
         return self._page(request, find(view, resource))
+
+    async def attached_dataplanes(self, request: web.Request) -> web.Response:
+        kind = expect_kind(request.match_info["plural"], "mesh", request.path)
+        if not kind.is_policy:
+            raise Problem(404, "Not Found", f"{kind.name} is no policy and applies to no proxy")
+        view = await self._view(request)
+        policy = _need(view, kind.name, request, f"Could not retrieve {kind.name}")
+        return json_answer(attachments.attached_dataplanes(view, policy))
 
     async def service_dataplanes(self, request: web.Request) -> web.Response:
         view = await self._view(request)

@@ -50,6 +50,9 @@ ROUTES: web.AppKey[list[web.RouteDef]] = web.AppKey("routes", list[web.RouteDef]
 _PARAMETER = re.compile(r"{(\w+)(?::([^{}]+))?}")
 _FORMATS = one_of("universal", "kubernetes", "k8s")
 _HOSTNAME = obj({"hostname": TEXT, "zones": {"type": "array", "items": obj({"name": TEXT})}})
+_KEY = obj({"mesh": TEXT, "name": TEXT})
+_ATTACHMENTS = {"type": "array", "items": obj({"type": TEXT, "name": TEXT, "service": TEXT})}
+_ATTACHED = obj({"kind": TEXT, "dataplane": _KEY, "attachments": _ATTACHMENTS})
 _WITH_HOSTNAMES = ("MeshService", "MeshExternalService", "MeshMultiZoneService")
 
 
@@ -136,6 +139,8 @@ def _fits(route: str, kind: Kind) -> bool:
         return kind.name in _WITH_HOSTNAMES
     if route.endswith("/_resources/dataplanes"):
         return kind.is_policy or kind.name == "MeshService"
+    if route.endswith("{name}/dataplanes"):
+        return kind.is_policy
     if route.startswith("/meshes/{mesh}/"):
         return kind.scope == "mesh"
     is_list = "{name}" not in route
@@ -158,7 +163,7 @@ def _operation(method: str, template: str, kind: Kind | None) -> Spec | None:
 
 def _operation_id(method: str, template: str) -> str:
     """A name made of the method and the words of the path: unique, as the path is."""
-    words = re.findall(r"[A-Za-z0-9]+|\+", template)
+    words = re.findall(r"_?[A-Za-z0-9]+|\+", template)
     return method.lower() + "".join("With" if word == "+" else word[0].upper() + word[1:] for word in words)
 
 
@@ -172,6 +177,9 @@ def _of_kind(method: str, template: str, kind: Kind) -> Spec:
     if template.endswith("/_resources/dataplanes"):
         proxies = page(ref("Meta"), next_always=False)
         return _described(kind, "The proxies that it applies to", json(proxies), (*READ, *PAGES, *FILTERS))
+    if template.endswith("{name}/dataplanes"):
+        answer = json(obj({"total": {"type": "integer"}, "items": {"type": "array", "items": _ATTACHED}}))
+        return _described(kind, "The proxies that it selects, and where (the older form)", answer, READ)
     is_overview = template.endswith("/_overview") or "+insights" in template or "overviews" in template
     if is_overview:
         return _overview(template, kind)

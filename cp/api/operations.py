@@ -353,6 +353,18 @@ OPERATIONS: dict[str, Spec] = {
         json(obj({"total": NUMBER, "items": array(obj({"dataplane": ANYTHING}))})),
         parameters=READ,
     ),
+    f"GET {DATAPLANE}/policies": _op(
+        "inspection",
+        "The policies of a proxy by where they attach (the older form)",
+        json(obj({"kind": TEXT, "total": NUMBER, "items": array(obj({"type": TEXT, "name": TEXT}))})),
+        parameters=READ,
+    ),
+    f"GET {DATAPLANE}/rules": _op(
+        "inspection",
+        "The merged rules of a proxy in one list (the older form)",
+        json(obj({"total": NUMBER, "items": array(obj({"type": TEXT, "policyType": TEXT}))})),
+        parameters=READ,
+    ),
     "GET /meshes/{mesh}/meshservices/{name}/_dataplanes": _op(
         "inspection",
         "The proxies behind a MeshService",

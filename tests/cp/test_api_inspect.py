@@ -52,6 +52,19 @@ async def test_the_past_is_inspected_like_the_present(api: Api) -> None:
     assert len((await api.get(f"{path}?at={index - 1}")).json["rules"]) == 1
 
 
+async def test_the_older_paths(api: Api) -> None:
+    await filled(api)
+    attached = (await api.get(f"{BASE}/meshtimeouts/slow/dataplanes")).json
+    assert [item["dataplane"]["name"] for item in attached["items"]] == ["db-1", "web-1"]
+    policies = (await api.get(f"{BASE}/dataplanes/web-1/policies")).json
+    assert "MeshTimeout" in policies["items"][-1]["matchedPolicies"]
+    rules = (await api.get(f"{BASE}/dataplanes/web-1/rules")).json
+    assert [item["policyType"] for item in rules["items"]] == ["MeshTimeout"]
+    for missing in ("dataplanes/web-9/rules", "dataplanes/web-9/policies", "meshtimeouts/fast/dataplanes"):
+        assert (await api.get(f"{BASE}/{missing}")).status == 404
+    assert (await api.get(f"{BASE}/meshservices/web/dataplanes")).status == 404
+
+
 async def test_affected_proxies_in_pages(api: Api) -> None:
     await filled(api)
     path = f"{BASE}/meshtimeouts/slow/_resources/dataplanes"
