@@ -43,6 +43,7 @@ class Compactor:
         self._disk: Disk = replica.opened.snapshot_disk
         self._bytes = 0
         self._making: asyncio.Task[int] | None = None
+        self._writing: set[str] = set()  # the name of the snapshot that is being written
         self._retry_at = 0.0
 
     def applied(self, command_bytes: int) -> None:
@@ -103,7 +104,11 @@ class Compactor:
             state, term=term, voters=voters, cluster_id=replica.cluster_id, index=index
         )
         name = snapshot.snapshot_name(index)
-        size = await write_file(self._disk, name, paced(snapshot.encode(header, state)))
+        self._writing = {name}
+        try:
+            size = await write_file(self._disk, name, paced(snapshot.encode(header, state)))
+        finally:
+            self._writing = set()
         if index > self.index:  # else one from the leader has overtaken it
             self.index = index
             await self._drop(index)
@@ -118,7 +123,7 @@ class Compactor:
         goal = min(index - config.keep_entries, max(furthest, min(held.values(), default=index)))
         replica.wal.drop_to(goal, collect=False)
         await replica.disk.run(replica.wal.collect_garbage)
-        await in_thread(partial(snapshot.prune, self._disk, spare=set(held)))
+        await in_thread(partial(snapshot.prune, self._disk, spare={*held, *self._writing}))
         while await in_thread(replica.wal.wipe):
             pass
 

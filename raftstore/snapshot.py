@@ -187,12 +187,14 @@ def commit_file(disk: Disk, temporary: str, name: str) -> None:
 def prune(disk: Disk, keep: int = 1, spare: Collection[str] = ()) -> list[str]:
     """Remove all but the newest `keep` snapshots and those to `spare`, and what is left over of others.
 
-    Temporary files go, and parts of snapshots that are overtaken. Returns the names. Blocks.
+    Temporary files go, but for one that is being written now: it has to be in `spare` by its final name.
+    Parts of snapshots that are overtaken go, too. Returns the names. Blocks.
     """
     names = snapshot_names(disk)
     old = [name for name in names[: -max(1, keep)] if name not in spare]
     newest = index_of(names[-1]) if names else 0
-    gone = old + [name for name in disk.list() if name.endswith(SUFFIX + ".tmp")]
+    temporary = [name for name in disk.list() if name.endswith(SUFFIX + ".tmp")]
+    gone = old + [name for name in temporary if name.removesuffix(".tmp") not in spare]
     gone += [name for name in disk.list() if name.endswith(PART_SUFFIX) and index_of(name) <= newest]
     try:
         for name in gone:

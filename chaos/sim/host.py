@@ -288,14 +288,15 @@ class Host:
             self._making = None
             if making.index > self.wal.first_index:  # else one from the leader has overtaken it
                 self._drop(making.index - making.keep)
-        except StoreError as error:  # a full disk, or a file that another snapshot swept away
+        except StoreError as error:  # a full disk
             self._making = None
             self.cluster.trace(f"{self.id} gives up a snapshot: {error}")
 
     def _drop(self, index: int) -> None:
         self.wal.drop_to(index, collect=False)
         self.wal.collect_garbage()
-        prune(self.disk)
+        making = self._making
+        prune(self.disk, spare=() if making is None else {snapshot_name(making.index)})
         self._wiping = True
 
     def _wipe(self) -> None:

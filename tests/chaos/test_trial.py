@@ -67,7 +67,8 @@ async def test_a_fault_that_breaks_nothing() -> None:
 
 async def test_writes_that_stop_are_a_violation_only_where_they_should_go_on() -> None:
     allowed = await tried(Fault("no-writes", "", no_writes, goes_on=False))
-    assert allowed.violations == [] and allowed.longest_gap_s >= 0.5
+    assert allowed.violations == []
+    assert allowed.longest_gap_s >= 0.25  # of 0.5 s, as a write on its way may still be answered
     broken = await tried(Fault("no-writes", "", no_writes))
     assert [type(each) for each in broken.violations] == [Stalled]
     assert broken.line().endswith("VIOLATED")

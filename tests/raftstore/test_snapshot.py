@@ -29,6 +29,7 @@ from raftstore.snapshot import (
     prune,
     save,
     save_in_slices,
+    snapshot_name,
     snapshot_names,
 )
 from raftstore.state import State
@@ -203,6 +204,19 @@ def test_old_ones_are_pruned_and_half_written_ones_too() -> None:
     next(save_in_slices(disk, header(STATE, 1500), STATE))
     assert len(prune(disk, keep=2)) == 2
     assert snapshot_names(disk) == disk.list() == [f"{n:020d}.snap" for n in (1300, 1400)]
+
+
+def test_one_that_is_being_written_survives_a_newer_one() -> None:
+    """The leader's may be installed meanwhile: without its file the rest would be written to a new one."""
+    disk = MemoryDisk()
+    writing = save_in_slices(disk, header(STATE, 1300), STATE)
+    next(writing)
+    save(disk, header(STATE, 1400), STATE)
+    prune(disk, spare={snapshot_name(1300)})
+    for _ in writing:
+        pass
+    assert snapshot_names(disk) == [snapshot_name(1300), snapshot_name(1400)]
+    assert load(disk, snapshot_name(1300)).state.digest() == STATE.digest()
 
 
 def test_a_full_disk_is_said_and_harms_nothing() -> None:
