@@ -30,9 +30,10 @@ GARBAGE = (
 
 def ports_of(replica: Replica) -> dict[str, int]:
     config = yaml.safe_load(replica.config_path.read_text())
+    tls = config["apiServer"]["https"]
     return {
         "api": config["apiServer"]["http"]["port"],
-        "api over TLS": config["apiServer"]["https"]["port"],
+        **({"api over TLS": tls["port"]} if "port" in tls else {}),
         "dp-server": config["dpServer"]["port"],
         "raft": int(config["raft"]["listen"].rpartition(":")[2]),
         "diagnostics": config["diagnostics"]["serverPort"],
