@@ -31,9 +31,10 @@ import yaml
 from bench.harness import Report, fdatasync_s, percentile, scratch_directory, tls_round_trip_s
 from bench.tap import Tap
 from cp.up.client import Api
-from cp.up.local import MESH, LocalMesh, Replica, dataplane, free_ports
+from cp.up.local import MESH, LocalMesh, Replica, dataplane
 from cp.up.processes import Process, python
 from cp.up.story import until
+from dp.ports import free_ports
 from xds.types import ENDPOINT, ROUTE
 
 BACKEND = "backend-bench"

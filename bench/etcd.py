@@ -17,7 +17,7 @@ from types import TracebackType
 from bench.store_clients import MEMBER_ADD, STATUS, Address, Etcd
 from bench.wire import field as message_field
 from bench.wire import fields
-from tests.process.cluster import free_ports
+from dp.ports import free_ports
 
 START_S = 20.0
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import platform
-import socket
 import ssl
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,6 +16,7 @@ import aiohttp
 
 from dp.errors import NoControlPlane, Refused
 from dp.options import Options
+from dp.ports import free_port
 
 log = logging.getLogger("raftmesh.dp")
 
@@ -56,23 +56,13 @@ def bootstrap_request(options: Options, host: str, envoy_version: str) -> dict[s
         "workdir": str(options.work_dir),
     }
     if options.admin_port != 0:
+        # Should somebody take the port before Envoy does, Envoy refuses that listener alone and serves on.
         request["adminPort"] = options.admin_port or free_port()
     if options.resource is not None:
         request["dataplaneResource"] = json.dumps(options.resource)
     if options.ca_cert is not None:
         request["caCert"] = options.ca_cert.decode()
     return request
-
-
-def free_port() -> int:
-    """A port that nobody listens on now: for the listener that leads control planes to Envoy's admin.
-
-    Should somebody else take it before Envoy does, Envoy refuses that listener alone and serves on.
-    """
-    with socket.socket() as taken:
-        taken.bind(("", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def tls_context(options: Options) -> ssl.SSLContext:

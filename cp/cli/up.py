@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 from cp.up.client import Api
-from cp.up.local import LocalMesh, UpError, fixed_ports, free_ports
+from cp.up.local import LocalMesh, UpError, fixed_ports
 from cp.up.story import Story, StoryFailed, until
 from cp.up.traffic import Traffic
+from dp.ports import free_ports
 
 LINE_EVERY_S = 1.0
 

@@ -8,7 +8,6 @@ DIR/logs/                   one log file a process
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
@@ -50,15 +49,6 @@ class Service:
     proxy: Process
     inbound: int
     token_path: Path
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all held open until all are known, so none twice."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def fixed_ports(count: int) -> list[int]:

@@ -22,9 +22,10 @@ from aiohttp import web
 from chaos.fakeenvoy import Connection, FakeEnvoy
 from cp.bootstrap import Bootstrap, Settings
 from cp.dpserver import PREFACE, DpServer
+from dp.ports import free_port
 from tests.certificates import Certificate, make_certificate
 from tests.xds.fixtures import StaticSource, cluster, endpoints, listener, route
-from tests.xds.real_envoy import free_port, running, until, upstream
+from tests.xds.real_envoy import running, until, upstream
 from xds.effects import Send
 from xds.server import AdsServer
 from xds.stream import Observer

@@ -10,10 +10,10 @@ import pytest
 from cp.config import load
 from cp.replica import serve
 from cp.worker import Worker
+from dp.ports import free_ports
 from raftstore.embedded import EmbeddedStore
 from raftstore.errors import DiskFailed
 from raftstore.settings import StoreConfig
-from tests.process.cluster import free_ports
 
 WAIT_S = 20.0
 

@@ -17,22 +17,13 @@ import aiohttp
 import pytest
 import yaml
 
+from dp.ports import free_ports
 from raftstore.certs import create_ca, issue
 
 pytestmark = pytest.mark.process
 
 READY_S = 60.0
 STOP_S = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass

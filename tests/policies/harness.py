@@ -23,13 +23,13 @@ import aiohttp
 from aiohttp import web
 
 from cp.config import load
-from cp.up.local import free_ports
 from cp.up.story import until
 from cp.worker import Worker
 from dp.admin import Admin, admin_address
 from dp.control_plane import fetch_bootstrap
 from dp.envoy import command_line, envoy_version, find_envoy
 from dp.options import Options
+from dp.ports import free_ports
 from dp.runner import write_bootstrap
 from mesh.registry import KINDS
 from raftstore.memory import MemoryStore

@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from cp.up.local import free_ports
 from cp.up.story import until
+from dp.ports import free_ports
 from tests.policies.conftest import show_logs
 from tests.policies.harness import HOST, App, World, serving
 

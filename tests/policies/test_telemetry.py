@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from cp.up.local import free_ports
 from cp.up.story import until
+from dp.ports import free_ports
 from tests.policies.harness import HOST, Seen, Services
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]

@@ -12,11 +12,9 @@ Every wait has a deadline, and a failed one shows the end of each process's log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dp.ports import free_ports
 from raftstore.certs import create_ca, issue
 from raftstore.client import SocketStore
 from raftstore.errors import StoreError, Unavailable
@@ -37,15 +36,6 @@ ROOT = Path(__file__).parents[2]
 
 class Timeout(AssertionError):
     """A condition did not come true in time."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of which nobody listens now; held open until all are known, so none twice."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class StoreProcess:

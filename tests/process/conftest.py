@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cp.up.client import Api
-from cp.up.local import LocalMesh, Replica, free_ports
+from cp.up.local import LocalMesh, Replica
 from cp.up.story import until
+from dp.ports import free_ports
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from cp.up.client import Api
-from cp.up.local import LocalMesh, Replica, free_ports
+from cp.up.local import LocalMesh, Replica
+from dp.ports import free_ports
 from tests.process.conftest import ready
 
 pytestmark = pytest.mark.process

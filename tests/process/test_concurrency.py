@@ -18,7 +18,8 @@ from cp.cli import main
 from cp.cli.contexts import ControlPlane
 from cp.cli.following import Follower
 from cp.up.client import Api
-from cp.up.local import LocalMesh, free_ports
+from cp.up.local import LocalMesh
+from dp.ports import free_ports
 from tests.process.conftest import ready
 from tests.process.test_cluster_api import default_mesh, path, timeout_policy
 

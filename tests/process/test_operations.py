@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from cp.up.client import Api, ApiError
-from cp.up.local import HOST, LocalMesh, Replica, free_ports
+from cp.up.local import HOST, LocalMesh, Replica
 from cp.up.processes import Process, python
 from cp.up.story import until
+from dp.ports import free_ports
 from tests.process.cluster import corrupt
 from tests.process.conftest import led, ready
 from tests.process.test_cluster_api import default_mesh, path, timeout_policy

@@ -14,9 +14,10 @@ import pytest_asyncio
 import yaml
 
 from cp.up.client import Api, ApiError
-from cp.up.local import LocalMesh, Replica, Service, free_ports
+from cp.up.local import LocalMesh, Replica, Service
 from cp.up.story import ROUTE_PATH, route_to, until
 from cp.up.traffic import Traffic
+from dp.ports import free_ports
 from tests.process.conftest import ready
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]

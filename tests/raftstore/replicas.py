@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from dp.ports import free_ports
 from raftstore.certs import create_ca, issue
 from raftstore.port import Store
 from raftstore.replica import Replica
 from raftstore.settings import StoreConfig
 from raftstore.types import Bookmark, Commit, Event, Key, Put, SnapshotChunk, SnapshotEnd, SnapshotStart, Txn
-from tests.process.cluster import free_ports
 
 DEADLINE_S = 20.0
 

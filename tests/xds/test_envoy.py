@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dp.ports import free_port
 from tests.xds.fixtures import StaticSource, cluster, endpoints, listener, route
-from tests.xds.real_envoy import Envoy, bootstrap, free_port, running, until, upstream
+from tests.xds.real_envoy import Envoy, bootstrap, running, until, upstream
 from xds.effects import Acked, Effect, Nacked, Send
 from xds.proto import msg
 from xds.server import AdsServer
