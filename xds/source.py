@@ -11,8 +11,10 @@ Two rules keep a lagging replica from breaking a proxy:
   replica's view yet, or the first derivation still runs). The stream then answers nothing. An
   empty mapping, on the contrary, is a statement: the proxy should have nothing, and a client that
   reconnects with resources is told to remove them.
-- when `on_change(deltas)` is called, `snapshot()` already includes those deltas. The first call
-  after a None snapshot may carry no deltas at all: it says that the snapshot is there.
+- when `on_change(deltas)` is called, `snapshot()` already includes those deltas, and it is what counts:
+  the deltas name all that changed, but what one group of resources lets go of may still be there as
+  part of another. The first call after a None snapshot may carry no deltas at all: it says that the
+  snapshot is there.
 """
 
 from __future__ import annotations

@@ -326,6 +326,27 @@ class Playbook:
         return known
 
 
+# --- beginnings --------------------------------------------------------------------------------
+
+
+def served(session: Session, service: str, there: str, wanted: str = "") -> Playbook:
+    """A client asks for some of what is there (by default for everything), is sent that, and accepts it.
+
+    A delta client is also told which of the names do not exist.
+    """
+    asked, is_sotw = names(wanted), isinstance(session, SotwSession)
+    sent = [entry for entry in names(there) if not asked or entry.partition("@")[0] in asked]
+    known = {entry.partition("@")[0] for entry in sent}
+    missing = [] if is_sotw else [name for name in asked if name not in known]
+    return (
+        Playbook(session)
+        >> Put(service, there)
+        >> (Want(service, wanted) if is_sotw else Subscribe(service, wanted))
+        << Response(service, " ".join(sorted(sent)), removed=" ".join(sorted(missing)))
+        >> Ack(service)
+    )
+
+
 def delta() -> Session:
     return DeltaSession()
 

@@ -65,7 +65,7 @@ class Arrivals:
 
     async def all(self) -> list[str]:
         self.moving = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         return self.entered
 

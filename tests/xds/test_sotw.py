@@ -23,6 +23,7 @@ from tests.xds.playbook import (
     Rejected,
     Response,
     Want,
+    served,
     sotw,
 )
 from xds.encode import encode
@@ -55,6 +56,18 @@ def test_reconnecting_with_another_state_brings_the_present_one() -> None:
     )
 
 
+def test_what_is_gone_is_left_out_of_the_complete_state() -> None:
+    assert (
+        served(sotw(), CDS, "A@1 B@1")
+        >> Drop(CDS, "B")
+        << Response(CDS, "A@1")
+        >> Ack(CDS)
+        >> Put(CDS, "A@2 C@1")
+        << Response(CDS, "A@2 C@1")
+        >> Ack(CDS)
+    )
+
+
 def test_an_unknown_configuration_answers_nothing_and_an_empty_one_does() -> None:
     assert Playbook(sotw()) >> Want(CDS) >> Nothing() << Response(CDS) >> Ack(CDS)
 
@@ -84,11 +97,7 @@ def test_a_replaced_cluster_stays_until_the_routes_left_it() -> None:
 
 def test_a_rejected_update_leaves_the_accepted_resource_in_the_next_state() -> None:
     assert (
-        Playbook(sotw())
-        >> Put(LDS, "A@1 B@1")
-        >> Want(LDS)
-        << Response(LDS, "A@1 B@1")
-        >> Ack(LDS)
+        served(sotw(), LDS, "A@1 B@1")
         >> Put(LDS, "A@bad")
         << Response(LDS, "A@bad B@1")
         >> Nack(LDS, "Error adding/updating listener(s) A: no")
@@ -103,11 +112,7 @@ def test_a_rejected_update_leaves_the_accepted_resource_in_the_next_state() -> N
 
 def test_the_innocent_are_sent_without_the_culprit() -> None:
     assert (
-        Playbook(sotw())
-        >> Put(LDS, "A@1")
-        >> Want(LDS)
-        << Response(LDS, "A@1")
-        >> Ack(LDS)
+        served(sotw(), LDS, "A@1")
         >> Put(LDS, "B@bad C@1")
         << Response(LDS, "A@1 B@bad C@1")
         >> Nack(LDS, "Error adding/updating listener(s) B: no")

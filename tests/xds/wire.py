@@ -26,7 +26,7 @@ from xds.session import Session
 from xds.sotw import SotwSession
 from xds.types import RUNTIME, Delta, Snapshot
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 PROBES = 100
 T = TypeVar("T")
 
