@@ -31,13 +31,13 @@ def test_the_contracts_of_one_way_imports_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_only_the_core_imports_pysyncobj() -> None:
+def test_only_the_engine_imports_pysyncobj() -> None:
     offenders = [
         str(path.relative_to(ROOT))
         for path in modules()
         if any(name.split(".")[0] == "pysyncobj" for name in imported(path))
     ]
-    assert offenders == ["raftstore/core.py"]
+    assert offenders == ["raftstore/engine.py"]
 
 
 def test_nobody_imports_pickle() -> None:

@@ -1,0 +1,330 @@
+"""pysyncobj 0.3.17 and the seams through which core.py drives it.
+
+pysyncobj supplies roles, elections, next and match indexes, batching and the commit rule.
+Everything around it is ours: journal, transport, clock, codec, apply. This is the only
+module that imports it. MODULE_NAMES, OVERRIDDEN and ATTRIBUTES list each name of it that we
+touch without its promise, and the line that makes it necessary. The version is pinned
+exactly, and tests/raft/test_engine.py fails with a readable message when one has moved.
+
+Time inside is that of the core that runs (core_clock.py): calls of Engine and Wire must be
+made within its `Running`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol
+
+import pysyncobj.syncobj as syncobj
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.node import Node as BasePeerId
+from pysyncobj.transport import Transport
+from pysyncobj.version import VERSION
+
+from raftstore import entries
+from raftstore.config import RaftConfig
+from raftstore.core_clock import now
+from raftstore.entries import Change
+from raftstore.errors import DiskFull
+from raftstore.journal import Entry, Journal
+from raftstore.limits import BATCH_BYTES_MAX, KIB
+
+SUPPORTED_VERSION = "0.3.17"
+if VERSION != SUPPORTED_VERSION:
+    raise ImportError(
+        f"raftstore needs pysyncobj=={SUPPORTED_VERSION} but {VERSION} is installed: "
+        f"pip install pysyncobj=={SUPPORTED_VERSION}"
+    )
+
+Message = dict[str, Any]
+
+FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+_ROLES = (FOLLOWER, CANDIDATE, LEADER)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateName:
+    """A name of pysyncobj that we rely on although it is not public."""
+
+    name: str  # as it is written in pysyncobj/syncobj.py
+    line: int  # the line of 0.3.17 that makes it necessary
+    why: str
+
+
+# Names of the module.
+MODULE_NAMES = (
+    PrivateName("pickle", 27, "commands are unpickled, i.e. run code: replaced by a msgpack codec"),
+    PrivateName("createJournal", 41, "the one way to pass a journal of our own"),
+    PrivateName("monotonicTime", 46, "the clock: replaced by the running core's"),
+)
+# Methods that we override.
+OVERRIDDEN = (
+    PrivateName("__connectedToAnyone", 635, "asked just before an election: the place of pre-vote"),
+    PrivateName("__generateRaftTimeout", 636, "draws from the global random: must be seeded per node"),
+    PrivateName("__setCurrentTerm", 921, "a full disk must not interrupt a change of role"),
+    PrivateName(
+        "__applyLogEntries",
+        688,
+        "applies twice when a callback raises (714-729); a commit must obey durability",
+    ),
+    PrivateName("_checkCommandsToApply", 699, "last step of a tick: send what is new at once, as one batch"),
+    PrivateName("__doChangeCluster", 1013, "a change must name the whole membership, not a difference"),
+    PrivateName("__getEntries", 1272, "copies the whole tail for each batch"),
+    PrivateName("__sendAppendEntries", 1251, "to know what was sent; spins on peers that need a snapshot"),
+)
+# Attributes of an instance that we read or write.
+ATTRIBUTES = (
+    PrivateName("_poller", 205, "sockets of its own: none wanted"),
+    PrivateName("__serializer", 198, "snapshots travel out of band, never as pickles in messages"),
+    PrivateName("__connectedNodes", 154, "to leave out, for one send, peers that need a snapshot"),
+    PrivateName("__raftState", 157, "the role; pysyncobj tells only whether it leads"),
+    PrivateName("__raftElectionDeadline", 162, "to arm one timer, and to start an election in tests"),
+    PrivateName("__raftCommitIndex", 176, "a leader's commit waits for its own disk"),
+    PrivateName("__raftLastApplied", 177, "a snapshot starts above 1; each entry is applied once"),
+    PrivateName("__raftNextIndex", 178, "an acknowledgement of old entries must not rewind the pipeline"),
+    PrivateName(
+        "__raftMatchIndex", 180, "transfer and status; a follower that lost its disk matches nothing"
+    ),
+    PrivateName("__lastResponseTime", 179, "the quorum check counts arrivals, also of old replies"),
+)
+
+
+class PeerId(str, BasePeerId):  # type: ignore[misc]  # pysyncobj has no types
+    """A node's id as pysyncobj wants it. It looks its peers up in dicts all the time: those of a
+    `str` are compared and hashed in C."""
+
+    __hash__ = str.__hash__
+    __eq__ = str.__eq__
+    __ne__ = str.__ne__
+
+
+class _Codec:
+    """Stands in for the module `pickle` inside pysyncobj.syncobj."""
+
+    loads = staticmethod(entries.unpack)
+    dumps = staticmethod(entries.pack)
+
+
+syncobj.pickle = _Codec
+syncobj.createJournal = lambda journal: journal
+syncobj.monotonicTime = now
+
+
+class Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
+    """The engine's transport: hands messages to `send`, and knows which peers are reachable.
+
+    A peer is announced either as a voter or, without a vote, as an observer.
+    """
+
+    def __init__(self, send: Callable[[str, Message], None]) -> None:
+        super().__init__(None, None, [])
+        self._send = send
+        self.up: set[str] = set()
+
+    def connected(self, peer: str, *, voter: bool) -> None:
+        (self._onNodeConnected if voter else self._onReadonlyNodeConnected)(PeerId(peer))
+
+    def disconnected(self, peer: str, *, voter: bool) -> None:
+        (self._onNodeDisconnected if voter else self._onReadonlyNodeDisconnected)(PeerId(peer))
+
+    def deliver(self, peer: str, message: Message) -> None:
+        self._onMessageReceived(PeerId(peer), message)
+
+    def send(self, node: PeerId, message: Message) -> bool:
+        self._send(node.id, message)
+        return True
+
+    def addNode(self, node: PeerId) -> None:
+        if node.id in self.up:
+            self._onNodeConnected(node)
+
+    def dropNode(self, node: PeerId) -> None:
+        self._onNodeDisconnected(node)
+
+
+class _NoSockets:
+    """In place of pysyncobj's poller."""
+
+    def poll(self, timeout: float) -> None:
+        """There is nothing to wait for."""
+
+
+class _NoSnapshots:
+    """In place of pysyncobj's serializer, which is asked at each tick and for each absent peer."""
+
+    def checkSerializing(self) -> tuple[int, None]:
+        return syncobj.SERIALIZER_STATE.NOT_SERIALIZING, None
+
+    def cancelTransmisstion(self, node: PeerId) -> None:
+        """Nothing is ever in transmission."""
+
+    def setTransmissionData(self, data: object) -> bool:
+        return False
+
+
+class Owner(Protocol):
+    """What the engine asks of the core around it (core.Core)."""
+
+    node_id: str
+
+    def may_campaign(self) -> bool: ...
+
+    def election_timeout_s(self) -> float: ...
+
+    def disk_full(self, reason: str) -> None: ...
+
+    def hold_commit(self) -> None: ...
+
+    def set_voters(self, ids: Iterable[str], /) -> None: ...
+
+    def entries_from(self, start: int | None, count: int | None, batch: bool) -> Sequence[Entry]: ...
+
+    def sendable(self) -> tuple[int, int]: ...
+
+    def is_behind(self, peer: str, /) -> bool: ...
+
+    def send_heartbeat(self, peer: str, /) -> None: ...
+
+
+class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
+    """pysyncobj's state machine with OVERRIDDEN overridden, and names for what we read and write."""
+
+    def __init__(
+        self, owner: Owner, peers: Iterable[str], config: RaftConfig, journal: Journal, wire: Wire
+    ) -> None:
+        self._owner = owner
+        self._sent: tuple[int, int] = (0, 0)
+        super().__init__(
+            *(PeerId(owner.node_id), [PeerId(p) for p in peers], _conf(config, journal)),
+            nodeClass=PeerId,
+            transport=wire,
+        )
+        self._poller = _NoSockets()
+        self._SyncObj__serializer = _NoSnapshots()
+
+    # --- what it holds -------------------------------------------------------------------
+
+    leads = property(SyncObj._isLeader)
+    term = property(attrgetter("raftCurrentTerm"))
+    # By peer, kept while it leads.
+    next_indexes = property(attrgetter("_SyncObj__raftNextIndex"))
+    match_indexes = property(attrgetter("_SyncObj__raftMatchIndex"))
+    responded_at = property(attrgetter("_SyncObj__lastResponseTime"))
+
+    @property
+    def role(self) -> str:
+        return _ROLES[self._SyncObj__raftState]
+
+    @property
+    def leader(self) -> str | None:
+        node = self._getLeader()
+        return None if node is None else str(node.id)
+
+    @property
+    def commit_index(self) -> int:
+        return int(self._SyncObj__raftCommitIndex)
+
+    @commit_index.setter
+    def commit_index(self, index: int) -> None:
+        self._SyncObj__raftCommitIndex = index
+
+    @property
+    def applied_index(self) -> int:
+        return int(self._SyncObj__raftLastApplied)
+
+    @applied_index.setter
+    def applied_index(self, index: int) -> None:
+        self._SyncObj__raftLastApplied = index
+
+    @property
+    def election_deadline(self) -> float:
+        return float(self._SyncObj__raftElectionDeadline)
+
+    @election_deadline.setter
+    def election_deadline(self, at: float) -> None:
+        self._SyncObj__raftElectionDeadline = at
+
+    # --- what is asked of it -------------------------------------------------------------
+
+    def step(self) -> None:
+        """Let time pass: elections, commit, messages."""
+        self.doTick(0)
+
+    def add_voter(self, peer: str) -> None:
+        SyncObj._SyncObj__doChangeCluster(self, ("add", peer))
+        self.responded_at[PeerId(peer)] = now()
+
+    def remove_voter(self, peer: str) -> None:
+        SyncObj._SyncObj__doChangeCluster(self, ("rem", peer))
+
+    def send_soon(self) -> None:
+        """With the next step, also when nothing is new."""
+        self._sent = (0, 0)
+
+    # --- OVERRIDDEN ----------------------------------------------------------------------
+
+    def _SyncObj__connectedToAnyone(self) -> bool:
+        return self._owner.may_campaign()
+
+    def _SyncObj__generateRaftTimeout(self) -> float:
+        return self._owner.election_timeout_s()
+
+    def _SyncObj__setCurrentTerm(self, term: int, vote: str | None) -> None:
+        """An error in here would leave the engine between two roles, e.g. leader of a term that
+        it did not win. So it goes on, and the node keeps silent instead."""
+        try:
+            SyncObj._SyncObj__setCurrentTerm(self, term, vote)
+        except DiskFull as error:
+            self._owner.disk_full(str(error))
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        self._owner.hold_commit()
+        return False
+
+    def _SyncObj__doChangeCluster(self, request: Sequence[Any], reverse: bool = False) -> bool:
+        change = Change.from_wire(request)
+        self._owner.set_voters(change.before if reverse else change.after)
+        return True
+
+    def _SyncObj__getEntries(
+        self, start: int | None, count: int | None = None, max_bytes: int | None = None
+    ) -> Sequence[Entry]:
+        return self._owner.entries_from(start, count, max_bytes is not None)
+
+    def _SyncObj__sendAppendEntries(self) -> None:
+        """A peer whose next entry is compacted away gets a heartbeat: for it, pysyncobj would
+        spin until the heartbeat period is over, sending snapshot requests (1263, 1312-1335)."""
+        self._sent = self._owner.sendable()
+        connected = self._SyncObj__connectedNodes
+        behind = {node for node in connected if self._owner.is_behind(node.id)}
+        for node in sorted(behind, key=str):
+            self._owner.send_heartbeat(node.id)
+        connected -= behind
+        SyncObj._SyncObj__sendAppendEntries(self)
+        connected |= behind
+
+    def _checkCommandsToApply(self) -> None:
+        if self._isLeader() and self._sent != self._owner.sendable():
+            self._SyncObj__sendAppendEntries()
+
+
+def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
+    """pysyncobj's settings: everything that it would do by itself is off."""
+    never = 10**15
+    return SyncObjConf(
+        autoTick=False,
+        journalFile=journal,
+        dynamicMembershipChange=True,
+        raftMinTimeout=config.election_timeout_min_s,
+        raftMaxTimeout=config.election_timeout_max_s,
+        appendEntriesPeriod=config.heartbeat_s,
+        leaderFallbackTimeout=config.election_timeout_max_s,
+        connectionTimeout=config.election_timeout_max_s * 100,
+        # Above the largest entry, or the core would cut entries into pickles (1280-1302).
+        appendEntriesBatchSizeBytes=2 * BATCH_BYTES_MAX + KIB,
+        logCompactionMinEntries=never,
+        logCompactionMinTime=never,
+        pollerType="select",
+    )
