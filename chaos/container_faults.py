@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from chaos.container_rig import DATA_DIR, Containers, Place
@@ -92,13 +92,13 @@ async def rolling_restart(rig: Containers) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def disconnect_leader(rig: Containers) -> AsyncIterator[None]:
+async def disconnect_leader(rig: Containers) -> AsyncIterator[Sequence[str]]:
     """From the other replicas; clients still reach it."""
     victim = await rig.leader()
     place = await rig.place(victim)
     await rig.engine.disconnect(place.network, place.container)
     try:
-        yield
+        yield [victim]
     finally:
         await rig.engine.connect(place.network, place.container, place.names)
 

@@ -20,10 +20,13 @@ from mesh.resource import ResourceKey
 from raftstore.guarantees import (
     Acked,
     Convergent,
+    CutOff,
     ReadAt,
+    Served,
     Violation,
     check_durable,
     check_exactly_once,
+    check_fenced,
     check_read_your_writes,
     check_watch,
 )
@@ -31,6 +34,8 @@ from raftstore.types import Commit, Event, FeedItem, Key, Op
 
 KIND, MESH, PLURAL, LABEL = "MeshTimeout", "default", "meshtimeouts", "chaos"
 ABSENT = ""  # the value of a key that does not exist
+# The longest election timeout of replicas that run by the defaults: raft.electionTimeout is the shortest.
+ELECTION_TIMEOUT_S = 1.0
 
 
 class Stalled(Violation):
@@ -43,13 +48,18 @@ class Unforeseen(Violation):
 
 @dataclass
 class History:
-    """All that the clients of one run noted. `start`: the log index before which nothing counts."""
+    """All that the clients of one run noted. `start`: the log index before which nothing counts.
+
+    served: writes and linearizable reads, by the replica that was asked. cut_off: by the rig.
+    """
 
     start: int = 0
     end: int = 0
     operations: list[Operation] = field(default_factory=list)
     acked: list[Acked] = field(default_factory=list)
     reads: list[ReadAt] = field(default_factory=list)
+    served: list[Served] = field(default_factory=list)
+    cut_off: list[CutOff] = field(default_factory=list)
     watches: dict[str, list[FeedItem]] = field(default_factory=dict)
     found: list[Violation] = field(default_factory=list)
     unknown: int = 0
@@ -134,6 +144,7 @@ def judge(history: History, logs: Mapping[str, Sequence[Commit]]) -> list[Violat
         lambda: check_exactly_once(history.acked, log),
         lambda: check_read_your_writes(history.reads, log),
         lambda: check_logs_agree(logs),
+        lambda: check_fenced(history.served, history.cut_off, ELECTION_TIMEOUT_S),
         *(_of_watch(name, items, log, history.start) for name, items in history.watches.items()),
     ]
     return [*history.found, *_violations(checks)]

@@ -21,7 +21,7 @@ NETEM = ("netem", "delay", "40ms", "20ms", "reorder", "25%", "loss", "2%", "dupl
 
 
 @asynccontextmanager
-async def partition(rig: Replicas, *, hears: bool, is_heard: bool) -> AsyncIterator[None]:
+async def partition(rig: Replicas, *, hears: bool, is_heard: bool) -> AsyncIterator[Sequence[str]]:
     """The leader against all others; `hears` and `is_heard` say which direction is left."""
     victim = await rig.leader()
     term = (await rig.status(victim) or {}).get("term", 0)
@@ -37,30 +37,30 @@ async def partition(rig: Replicas, *, hears: bool, is_heard: bool) -> AsyncItera
         if not is_heard:
             await rig.network.cut([victim.number], rest)
         await noticed("another replica leads", succeeded)
-        yield
+        yield [victim.name]
     finally:
         await rig.network.heal()
 
 
-def partition_leader(rig: Replicas) -> AbstractAsyncContextManager[None]:
+def partition_leader(rig: Replicas) -> AbstractAsyncContextManager[Sequence[str]]:
     return partition(rig, hears=False, is_heard=False)
 
 
-def deaf_leader(rig: Replicas) -> AbstractAsyncContextManager[None]:
+def deaf_leader(rig: Replicas) -> AbstractAsyncContextManager[Sequence[str]]:
     return partition(rig, hears=False, is_heard=True)
 
 
-def mute_leader(rig: Replicas) -> AbstractAsyncContextManager[None]:
+def mute_leader(rig: Replicas) -> AbstractAsyncContextManager[Sequence[str]]:
     return partition(rig, hears=True, is_heard=False)
 
 
 @asynccontextmanager
-async def partition_all(rig: Replicas) -> AsyncIterator[None]:
+async def partition_all(rig: Replicas) -> AsyncIterator[Sequence[str]]:
     """Nobody has a quorum."""
     try:
         for member in rig:
             await rig.network.cut([member.number], [other.number for other in await rig.others(member)])
-        yield
+        yield list(rig.replicas)
     finally:
         await rig.network.heal()
 

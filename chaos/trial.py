@@ -17,7 +17,7 @@ from chaos.history import History, Stalled, judge
 from chaos.linearizability import TooComplex
 from chaos.shell import CommandFailed
 from chaos.workload import Workload
-from raftstore.guarantees import Violation
+from raftstore.guarantees import CutOff, Violation
 from raftstore.types import Commit
 
 WARM_UP_S = 1.0
@@ -46,12 +46,13 @@ class Rig(Protocol):
 
 @dataclass(frozen=True)
 class Fault:
-    """`inject(rig)` is a context: broken within, whole again after. goes_on: whether writes
-    are expected to succeed while it is broken. needs: what not every machine has."""
+    """`inject(rig)` is a context: broken within, whole again after; what it yields are the names of
+    replicas that reach no quorum, if any. goes_on: whether writes are expected to succeed while it
+    is broken. needs: what not every machine has."""
 
     name: str
     expectation: str
-    inject: Callable[..., AbstractAsyncContextManager[None]]
+    inject: Callable[..., AbstractAsyncContextManager[Sequence[str] | None]]
     goes_on: bool = True
     needs: str = ""
 
@@ -106,12 +107,15 @@ async def _run(rig: Rig, report: Report, seconds: float, label: str, progress_s:
         await workload.start()
         await asyncio.sleep(WARM_UP_S)
         before = workload.acknowledged
-        async with report.fault.inject(rig):
+        async with report.fault.inject(rig) as without_quorum:
+            broken_at = time.monotonic()
             await asyncio.sleep(seconds)
             if report.fault.goes_on and not await _progress(workload, before, progress_s):
                 text = f"only {workload.acknowledged - before} writes were acknowledged while it lasted"
                 report.violations.append(Stalled(text))
             report.during = workload.acknowledged - before
+            cuts = [CutOff(name, broken_at, time.monotonic()) for name in without_quorum or ()]
+            report.history.cut_off += cuts
         await rig.settled()
         if not await _progress(workload, workload.acknowledged, progress_s):
             raise Stalled(f"writes did not go on within {progress_s:g} s after it was mended")

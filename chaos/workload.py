@@ -25,7 +25,7 @@ import aiohttp
 from chaos.history import ABSENT, MESH, PLURAL, History, Stalled, Unforeseen, document, key_of, value_of
 from chaos.linearizability import Operation
 from chaos.watching import Watcher
-from raftstore.guarantees import Acked, Atomic, ReadAt
+from raftstore.guarantees import Acked, Atomic, ReadAt, Served
 from raftstore.types import Key, Outcome
 
 SLOTS = 5
@@ -192,6 +192,7 @@ class Workload:
         for turn in itertools.count(home):
             if self._give_up.is_set():
                 return None if doubt else 0
+            asked = time.monotonic()
             try:
                 answer = await self._ask(turn, method, path, body, request_id)
             except (aiohttp.ClientError, TimeoutError, OSError):
@@ -199,6 +200,7 @@ class Workload:
                 await asyncio.sleep(RETRY_S)
                 continue
             if answer.status in (200, 201):
+                self._served(turn, f"{method} {path}", asked)
                 self._acknowledged(request_id, answer.at, writes)
                 return answer.at
             if answer.status == 409 or (answer.status == 404 and method == "DELETE"):
@@ -221,6 +223,10 @@ class Workload:
         now = time.monotonic()
         self.longest_gap_s = max(self.longest_gap_s, now - self.last_ack)
         self.last_ack = now
+
+    def _served(self, turn: int, what: str, asked: float) -> None:
+        name = self._names[turn % len(self._names)]
+        self.history.served.append(Served(name, what, asked, time.monotonic()))
 
     # --- reads ------------------------------------------------------------------------------------
 
@@ -253,6 +259,7 @@ class Workload:
             self._read(home, key, called, values.get(names[0], ABSENT))
 
     def _read(self, home: int, key: str, called: float, value: str) -> None:
+        self._served(home, f"a linearizable read of {key}", called)
         self.history.operations.append(
             Operation(self._names[home], key, called, time.monotonic(), read=value)
         )

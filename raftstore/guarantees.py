@@ -2,13 +2,14 @@
 
 docs/guarantees.md states each promise in prose under the same name; this module says what
 breaks it. The validators are pure and judge histories from anywhere: unit tests,
-simulation, real processes under faults. (Linearizable and Fenced need the order in real
-time of overlapping calls; the history checker of `chaos` decides them.)
+simulation, real processes under faults. (Linearizable is a search over overlapping calls;
+the history checker of `chaos` decides it.)
 
     watch histories   what one subscriber got, in order: a list of FeedItem
     Acked             one transaction that a client was told the outcome of
     ReadAt            one read that carried the index of a write
     Digest            one replica's state at an index
+    Served, CutOff    what a replica did for a client, and when it reached no quorum
 
 The judges do not share code with what they judge.
 """
@@ -78,6 +79,10 @@ class Convergent(Violation):
     """Two replicas differ at the same index."""
 
 
+class Fenced(Violation):
+    """A replica without a quorum took a write, or served a linearizable read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Acked:
     """A transaction of a client: its request id, what it was told, and its Puts and Deletes.
@@ -107,6 +112,26 @@ class Digest:
     replica: str
     index: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A write that `replica` acknowledged, or a linearizable read that it answered: `what` it was,
+    when it was asked for and when it was answered, in seconds of one clock."""
+
+    replica: str
+    what: str
+    asked_s: float
+    answered_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """`replica` reached no quorum from `since_s` until `until_s`, by the same clock."""
+
+    replica: str
+    since_s: float
+    until_s: float
 
 
 def commits(items: Iterable[FeedItem]) -> list[Commit]:
@@ -302,6 +327,23 @@ def check_convergent(digests: Iterable[Digest]) -> None:
                 f"{other.replica} and {found.replica} differ at index {found.index}: "
                 f"{other.digest} and {found.digest}"
             )
+
+
+def check_fenced(served: Iterable[Served], cuts: Iterable[CutOff], timeout_s: float) -> None:
+    """What was asked of a replica `timeout_s` (an election timeout) after it lost its quorum was not
+    served before it had one again."""
+    cuts = list(cuts)
+    for each in served:
+        for cut in cuts:
+            if (
+                each.replica == cut.replica
+                and each.asked_s >= cut.since_s + timeout_s
+                and each.answered_s < cut.until_s
+            ):
+                raise Fenced(
+                    f"{each.replica} had no quorum for {each.asked_s - cut.since_s:.2f} s when it was asked, "
+                    f"and served {each.what}"
+                )
 
 
 def check_watch(items: Sequence[FeedItem], log: Sequence[Commit], after: int = 0) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +13,7 @@ from chaos.history import Stalled
 from chaos.shell import CommandFailed, missing, run
 from chaos.trial import Fault, Report, summary, trial
 from raftstore.errors import Unavailable
+from raftstore.guarantees import Fenced
 from raftstore.types import Commit
 
 
@@ -54,6 +55,12 @@ async def impossible(rig: Rig) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def no_quorum_at_the_first(rig: Rig) -> AsyncIterator[Sequence[str]]:
+    """So it says; but all of them go on serving."""
+    yield list(rig.replicas)[:1]
+
+
 async def tried(fault: Fault, seconds: float = 0.5) -> Report:
     async with servers.cluster() as cluster:
         return await trial(Rig(cluster), fault, seconds, "trial", progress_s=3.0)
@@ -72,6 +79,12 @@ async def test_writes_that_stop_are_a_violation_only_where_they_should_go_on() -
     broken = await tried(Fault("no-writes", "", no_writes))
     assert [type(each) for each in broken.violations] == [Stalled]
     assert broken.line().endswith("VIOLATED")
+
+
+async def test_who_serves_without_a_quorum_is_not_fenced() -> None:
+    report = await tried(Fault("cut-off", "", no_quorum_at_the_first), 3.0)
+    assert [type(each) for each in report.violations] == [Fenced]
+    assert report.history.cut_off[0].replica in str(report.violations[0])
 
 
 async def test_what_does_not_come_back_is_a_violation() -> None:

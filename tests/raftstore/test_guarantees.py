@@ -11,7 +11,7 @@ import pytest
 from raftstore import guarantees as g
 from raftstore.codec import encode_batch
 from raftstore.feed import Feed
-from raftstore.guarantees import Acked, Digest, ReadAt, check_watch
+from raftstore.guarantees import Acked, CutOff, Digest, ReadAt, Served, check_watch
 from raftstore.machine import StateMachine
 from raftstore.types import (
     Bookmark,
@@ -62,6 +62,9 @@ def test_a_true_history_passes_every_judge() -> None:
     g.check_resumable([TWO, THREE], LOG, after=1)
     g.check_read_your_writes([ReadAt("n1", A, 1, 1), ReadAt("n2", A, 1, 2), ReadAt("n3", A, 1, 0)], LOG)
     g.check_convergent([Digest("n1", 3, "x"), Digest("n2", 3, "x"), Digest("n1", 4, "y")])
+    in_time = Served("n1", "a write", 10.9, 12.0)  # asked for before the timeout was over
+    afterwards = Served("n1", "a write", 19.0, 20.1)  # answered when there was a quorum again
+    g.check_fenced([in_time, afterwards, Served("n2", "a write", 15, 16)], [CutOff("n1", 10, 20)], 1.0)
 
 
 def test_a_watch_from_a_snapshot_passes() -> None:
@@ -78,7 +81,8 @@ def test_a_watch_from_a_snapshot_passes() -> None:
 
 def test_every_promise_has_a_named_error() -> None:
     promised = (
-        "Durable ExactlyOnce ReadYourWrites Ordered Unique Atomic Reliable Resumable Bookmarkable Convergent"
+        "Durable ExactlyOnce ReadYourWrites Ordered Unique Atomic Reliable Resumable Bookmarkable Convergent "
+        "Fenced"
     )
     assert set(g.PROMISES) == set(promised.split())
 
@@ -152,6 +156,11 @@ VIOLATIONS: list[tuple[type[g.Violation], str, Callable[[], None]]] = [
         g.Convergent,
         "n1 and n2 differ at index 3: x and y",
         lambda: g.check_convergent([Digest("n1", 3, "x"), Digest("n2", 3, "y")]),
+    ),
+    (
+        g.Fenced,
+        "n1 had no quorum for 1.50 s when it was asked, and served a read of a",
+        lambda: g.check_fenced([Served("n1", "a read of a", 11.5, 11.6)], [CutOff("n1", 10, 20)], 1.0),
     ),
 ]
 
