@@ -36,6 +36,11 @@ ACCESS_USERS_MAX = 4_096
 # election, shorter than the patience of a client.
 INDEX_WAIT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
+# Beyond this wait of the oldest write a worker takes no more (cp/backpressure.py): half of what each
+# has. A few may be slow all the same, e.g. while a leader is elected: they wait.
+WRITES_WAIT_S_MAX = WRITE_TIMEOUT_S / 2
+WRITES_FEW = 256
+WRITES_RETRY_AFTER_S = 1.0
 # A guard that failed because somebody else wrote in between: look again, decide again.
 WRITE_RACES_MAX = 10
 # Kuma: 5 s, ten minutes for what must exist after a start; here until it is done.

@@ -13,8 +13,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+from cp.backpressure import Backpressure
 from cp.config_schema import Config
 from cp.limits import INDEX_WAIT_S, WRITE_RACES_MAX, WRITE_TIMEOUT_S
 from cp.live import LiveView
@@ -24,7 +26,7 @@ from cp.problems import Problem
 from cp.roles import Edit
 from mesh.registry import Kind
 from mesh.resource import ResourceKey
-from raftstore.errors import UnknownOutcome
+from raftstore.errors import Overloaded, StoreError, UnknownOutcome
 from raftstore.port import Store
 from raftstore.types import Outcome, Txn
 
@@ -62,11 +64,19 @@ class Resources:
         self._live = live
         self._config = config
         self._metrics = metrics
+        self._backpressure = Backpressure()
 
     async def write(
         self, operations: Sequence[Operation], origin: Origin, allowed: Allowed = everything_allowed
     ) -> Written:
-        """All operations in one transaction, or none. Raises Problem or StoreError."""
+        """All operations in one transaction, or none. Raises Problem or StoreError.
+
+        A client's (it has a request id) is refused with Overloaded when this worker does not keep up.
+        """
+        with self._backpressure.one() if origin.request_id else nullcontext():
+            return await self._write(operations, origin, allowed)
+
+    async def _write(self, operations: Sequence[Operation], origin: Origin, allowed: Allowed) -> Written:
         request_id = origin.request_id or secrets.token_hex(16)
         deadline = time.monotonic() + WRITE_TIMEOUT_S
         for attempt in range(WRITE_RACES_MAX):
@@ -76,7 +86,10 @@ class Resources:
                 self._config,
                 allowed=allowed,
                 expectations_as_guards=origin.retry,
+                own=allowed is everything_allowed,
             )
+            if time.monotonic() >= deadline:
+                raise self._too_late(origin, attempt)
             outcome = await self._submit(made, origin, f"{request_id}#{attempt}", deadline)
             if outcome.applied:
                 return Written(outcome.index, self._results(made, outcome))
@@ -89,6 +102,14 @@ class Resources:
             409, "Conflict", f"somebody else was faster {WRITE_RACES_MAX} times in a row; try again"
         )
 
+    @staticmethod
+    def _too_late(origin: Origin, attempts: int) -> StoreError:
+        """After attempts whose guards failed. An earlier request of the same id may have come further."""
+        if origin.retry:
+            return UnknownOutcome("the write was not decided in time")
+        times = f"{attempts} time{'s' * (attempts > 1)}"
+        return Overloaded(f"somebody else was faster {times} within {WRITE_TIMEOUT_S:g} s")
+
     async def _submit(self, made: Plan, origin: Origin, request_id: str, deadline: float) -> Outcome:
         txn = Txn(
             writes=tuple(made.writes),
@@ -98,11 +119,9 @@ class Resources:
             cause=origin.cause,
             via=self._config.raft.node_id,
         )
-        started = time.monotonic()
-        if started >= deadline:
-            raise UnknownOutcome("the write was not decided in time")
+        timeout_s = max(deadline - time.monotonic(), 0.0)
         with self._metrics.store.labels("submit").time():
-            outcome = await self._store.submit(txn, timeout_s=deadline - started)
+            outcome = await self._store.submit(txn, timeout_s=timeout_s)
         if outcome.applied:
             # What was written is in this worker's view before the client hears of it.
             await self._live.wait_for(outcome.index, INDEX_WAIT_S)

@@ -238,10 +238,16 @@ class SocketStore:
             self._requests.pop(number, None)
 
     def _late(self, request: _Request) -> None:
+        """The deadline has passed. What has not left, though the store is there, met a process that
+        has too much to do."""
         if request.sent and request.body[0] == "submit":
             self._fail(request, UnknownOutcome("the store did not answer in time"))
-        else:
+        elif self._connection is None:
             self._fail(request, Unavailable(f"the store at {self.path} cannot be reached"))
+        elif request.sent:
+            self._fail(request, Unavailable("the store did not answer in time"))
+        else:
+            self._fail(request, Overloaded(f"{len(self._requests)} requests wait for their turn here"))
 
     @staticmethod
     def _fail(request: _Request, error: StoreError) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from raftstore.admin import Refused
 from raftstore.client import SocketStore
 from raftstore.embedded import EmbeddedStore
-from raftstore.errors import Compacted, TooLarge, Unavailable
+from raftstore.errors import Compacted, Overloaded, TooLarge, Unavailable, UnknownOutcome
 from raftstore.frames import encode
 from raftstore.limits import VALUE_BYTES_MAX
+from raftstore.members import Refused
 from raftstore.service import Service
 from raftstore.settings import StoreConfig
 from raftstore.transport import AddressInUse
@@ -97,6 +97,33 @@ async def test_without_a_store_a_request_ends_at_its_deadline(tmp_path: Path) ->
     await client.close()
     with pytest.raises(Unavailable, match="closed"):
         await client.status()
+
+
+async def test_a_store_that_is_there_and_does_not_answer_is_told_apart(tmp_path: Path) -> None:
+    async def greet_and_wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(encode(("hello", 1, "n1", "c"), 1_000))
+        await reader.read()
+        writer.close()
+
+    path = str(tmp_path / "mute.sock")
+    server = await asyncio.start_unix_server(greet_and_wait, path)
+    client = SocketStore(path)
+    reading, writing = asyncio.create_task(client.read_index()), asyncio.create_task(client.submit(put("a")))
+    await until(lambda: len(client._requests) == 2, "both ask")
+    await until(lambda: all(request.sent for request in client._requests.values()), "they have left")
+    for request in client._requests.values():
+        client._late(request)
+    with pytest.raises(Unavailable, match="did not answer in time"):
+        await reading
+    with pytest.raises(UnknownOutcome, match="did not answer in time"):
+        await writing
+    waiting = asyncio.create_task(client.submit(put("b")))
+    await asyncio.sleep(0)  # it waits for its turn to be sent
+    client._late(next(iter(client._requests.values())))
+    with pytest.raises(Overloaded, match="1 requests wait for their turn"):
+        await waiting
+    server.close()
+    await client.close()
 
 
 async def test_a_feed_goes_on_where_it_was_after_a_restart(served: Served) -> None:
