@@ -6,6 +6,7 @@ the parts under which that resource is found.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,10 @@ from mesh.resource import SERVICE_TAG, Resource
 
 Parts = tuple[str, ...]
 Rule = Callable[[Resource], Iterable[Parts]]
+
+SERVICE_SHARDS = tuple(f"{number:02d}" for number in range(64))
+"""Parts of "dataplane_by_service_shard": to know all services of a mesh, without looking at all proxies for each
+that joins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ def _by_service(dataplane: Resource) -> Iterable[Parts]:
         service = tags.get(SERVICE_TAG)
         if service:
             yield dataplane.mesh, service
+
+
+def _by_service_shard(dataplane: Resource) -> Iterable[Parts]:
+    for service in dataplane.spec.services:
+        yield dataplane.mesh, SERVICE_SHARDS[zlib.crc32(service.encode()) % len(SERVICE_SHARDS)]
 
 
 def _by_label(resource: Resource) -> Iterable[Parts]:
@@ -66,6 +76,7 @@ INDEXES: Mapping[str, Index] = MappingProxyType(
         for index in (
             Index("dataplane_by_tag", ("mesh", "tag", "value"), _DATAPLANE, _by_tag),
             Index("dataplane_by_service", ("mesh", "service"), _DATAPLANE, _by_service),
+            Index("dataplane_by_service_shard", ("mesh", "shard"), _DATAPLANE, _by_service_shard),
             Index("by_label", ("kind", "mesh", "label", "value"), _LABELLED, _by_label),
             Index("by_display_name", ("kind", "mesh", "name"), _NAMED, _by_display_name),
             Index("by_zone", ("kind", "zone"), _ZONED, _by_zone),

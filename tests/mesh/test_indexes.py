@@ -20,6 +20,7 @@ def test_entries_of_a_dataplane() -> None:
     }
     assert entries(decode(document)) == {
         ("dataplane_by_service", "m", "web"),
+        ("dataplane_by_service_shard", "m", "17"),
         ("dataplane_by_tag", "m", "kuma.io/service", "web"),
         ("by_label", "Dataplane", "m", "kuma.io/zone", "z"),
         ("by_label", "Dataplane", "m", "kuma.io/display-name", "shown"),

@@ -7,7 +7,7 @@ that whoever emits the listener also emits what it points to (make before break 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from xds.config.names import tagged_cluster_name
 from xds.config.outbound import Backend, Source, backend_cluster
 from xds.config.policies import BACKEND_KINDS
 from xds.config.policies.healthcheck import sends_requests
-from xds.config.remote import detour
+from xds.config.remote import detour, far_protocols
 from xds.engine import Context, Query, derivation
 from xds.types import CLUSTER, ENDPOINT
 
@@ -252,16 +252,34 @@ def place_of(profile: Profile, policies: KindConfs) -> Place:
 
 @derivation
 def service_protocol(ctx: Context, mesh: str, service: str) -> str:
-    """The protocol that all inbounds of a service share; requests or bytes when they differ."""
-    found = set(_protocols(ctx, mesh, service))
-    if len(found) == 1:
-        return found.pop()
-    return "http" if found and found <= {"http", "http2"} else "tcp"
+    """The protocol that all inbounds of a service speak, here and in other zones; bytes for one nobody has."""
+    stacks = [_STACKS[protocol] for protocol in _protocols(ctx, mesh, service)]
+    return (
+        next((found for found in stacks[0] if all(found in stack for stack in stacks)), "tcp")
+        if stacks
+        else "tcp"
+    )
 
 
-def _protocols(ctx: Context, mesh: str, service: str) -> Iterable[str]:
+# What a client may take a protocol for, when others of the same service do not speak it.
+_STACKS: Mapping[str, tuple[str, ...]] = {
+    "grpc": ("grpc", "http2", "http", "tcp"),
+    "http2": ("http2", "http", "tcp"),
+    "http": ("http", "tcp"),
+    "kafka": ("kafka", "tcp"),
+    "tcp": ("tcp",),
+}
+
+
+def _protocols(ctx: Context, mesh: str, service: str) -> Iterator[str]:
     for key in ctx.lookup("dataplane_by_service", mesh, service):
-        facts = dataplane_facts(ctx, mesh, key.name)
-        for inbound in facts.inbounds if facts is not None else ():
-            if inbound.service == service:
-                yield inbound.protocol
+        yield from _protocols_at(ctx, mesh, key.name, service)
+    yield from far_protocols(ctx, mesh, service)
+
+
+@derivation
+def _protocols_at(ctx: Context, mesh: str, name: str, service: str) -> tuple[str, ...]:
+    """The protocols of a service at one Dataplane; it stops the wave of whatever else changes in it."""
+    facts = dataplane_facts(ctx, mesh, name)
+    inbounds = facts.inbounds if facts is not None else ()
+    return tuple({inbound.protocol: None for inbound in inbounds if inbound.service == service})

@@ -13,7 +13,7 @@ from mesh import naming
 from mesh.policy.merge import hash_matches
 from mesh.policy.meta import with_section
 from mesh.resource import SERVICE_TAG
-from xds.config import confs, routes
+from xds.config import confs, routes, vips
 from xds.config.backends import Backends, Item, Profile, cluster_name, service_protocol
 from xds.config.confs import KindConfs
 from xds.config.facts import Pairs, destination, destinations, is_http
@@ -50,6 +50,17 @@ def _at_vips(
         for vip in facts.vips:
             if only in (0, port.number) and (ipv6 or ":" not in vip):
                 yield from outbound_items(ctx, profile, kind, name, port.number, vip, port.number)
+
+
+@derivation
+def service_destinations(ctx: Context, profile: Profile, wanted: tuple[str, ...]) -> tuple[Item, ...]:
+    """Listeners on the virtual addresses of services known by tags. wanted: their names; () for all."""
+    return tuple(
+        item
+        for service, address in vips.service_vips(ctx, profile.mesh, profile.zone)
+        if not wanted or service in wanted
+        for item in service_items(ctx, profile, ((SERVICE_TAG, service),), address, vips.PORT)
+    )
 
 
 @derivation

@@ -108,7 +108,8 @@ class Client:
 class MeshFacts:
     """What the configuration of every proxy depends on of its Mesh.
 
-    ca: name of the backend that issues certificates, "" while mTLS is off.
+    ca: name of the backend that issues certificates, "" while mTLS is off. exclusive: services are resources
+    only, not tags of inbounds. on_request: only proxies that say which ones they use are sent to them.
     """
 
     name: str
@@ -116,7 +117,7 @@ class MeshFacts:
     permissive: bool = False
     passthrough: bool = True
     exclusive: bool = False
-    mesh_services: bool = False
+    on_request: bool = False
     locality_aware: bool = False
     zone_egress: bool = False
 
@@ -136,7 +137,7 @@ def mesh_facts(ctx: Context, name: str) -> MeshFacts | None:
         permissive=backend is not None and backend.mode == "PERMISSIVE",
         passthrough=mesh.passthrough,
         exclusive=mode == "Exclusive",
-        mesh_services=mode != "Disabled",
+        on_request=mode == "ReachableBackends",
         locality_aware=bool(mesh.routing and mesh.routing.locality_aware_load_balancing),
         zone_egress=mesh.zone_egress,
     )

@@ -18,6 +18,7 @@ from xds.config.facts import Client, Pairs, destination, destinations, pairs
 from xds.config.localities import Place
 from xds.config.names import tagged_cluster_name
 from xds.config.plan import Plan, admin_items
+from xds.config.services import services_of
 from xds.config.tls import Security
 from xds.config.zoneproxy import Chain, ZoneListener, passed_cluster, zone_listener
 from xds.engine import Context, derivation
@@ -83,7 +84,7 @@ def mesh_chains(ctx: Context, mesh: str, zone: str) -> tuple[tuple[Chain, ...], 
 @derivation
 def offered_tags(ctx: Context, mesh: str) -> tuple[Pairs, ...]:
     """The sets of tags by which traffic from other zones may ask for inbounds of a mesh."""
-    return asked_tags(ctx, mesh, services_of(ctx, mesh))
+    return asked_tags(ctx, mesh, services_of(ctx, mesh, True))
 
 
 def asked_tags(ctx: Context, mesh: str, services: Collection[str]) -> tuple[Pairs, ...]:
@@ -104,10 +105,3 @@ def _refs(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for entry in spec.get("to") or ():
         for rule in entry.get("rules") or ():
             yield from (rule.get("default") or {}).get("backendRefs") or ()
-
-
-@derivation
-def services_of(ctx: Context, mesh: str) -> tuple[str, ...]:
-    """The services that the Dataplanes of a mesh are part of."""
-    found = {service for resource in ctx.list("Dataplane", mesh) for service in resource.spec.services}
-    return tuple(sorted(found))

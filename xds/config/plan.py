@@ -20,7 +20,13 @@ from xds.config import admin, confs, dynamic, inbound, metrics, telemetry, tls, 
 from xds.config.admintls import admin_tls
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
-from xds.config.destinations import all_destinations, outbound_items, service_items, some_destinations
+from xds.config.destinations import (
+    all_destinations,
+    outbound_items,
+    service_destinations,
+    service_items,
+    some_destinations,
+)
 from xds.config.direct import direct_items
 from xds.config.facts import (
     Client,
@@ -91,7 +97,7 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         of_listeners = confs.only(proxy, PROXY_KINDS_OF_LISTENERS)
         own = replace(profile, gateway=facts.tags)
         items.extend(gateway_items(ctx, facts, client, own, matched, of_listeners, source))
-    groups = tuple(_outbounds(ctx, facts, client, profile))
+    groups = tuple(_outbounds(ctx, facts, settings, profile))
     if patch := patch_of(proxy):
         items = list(patched_items(items, patch))
         groups = tuple(patched_group.query(group, patch) for group in groups)
@@ -175,6 +181,8 @@ def _logging(ctx: Context, mesh: str, matched: Matched) -> Iterator[KindConfs]:
     """Everything that says where log records go."""
     for _, policies in matched.inbound:
         yield confs.inbound_confs(ctx, mesh, policies)
+        names = dict(policies).get("MeshAccessLog", ())
+        yield confs.confs_by_caller(ctx, "MeshAccessLog", mesh, names)
     yield confs.all_to_confs(ctx, mesh, matched.to, "MeshAccessLog")
 
 
@@ -238,7 +246,7 @@ def _inbound(
 # --- outbound ------------------------------------------------------------------------------------
 
 
-def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Profile) -> Iterator[Query]:
+def _outbounds(ctx: Context, facts: DataplaneFacts, settings: MeshFacts, profile: Profile) -> Iterator[Query]:
     # Envoy refuses a second listener at an address; the first one wins, an inbound before all others.
     taken = {(found.address, found.port) for found in facts.inbounds}
     for found in facts.outbounds:
@@ -255,10 +263,12 @@ def _outbounds(ctx: Context, facts: DataplaneFacts, client: Client, profile: Pro
         yield direct_items.query(
             facts.mesh, facts.name, proxying.direct_access, profile.security, of_mesh, source
         )
+    if not settings.exclusive:
+        yield service_destinations.query(profile, proxying.reachable_services)
     ipv6 = proxying.ipv6
-    if proxying.reachable is None:
+    if proxying.reachable is None and not settings.on_request:
         yield all_destinations.query(profile, ipv6)
-    else:
+    elif proxying.reachable is not None:
         yield some_destinations.query(profile, tuple(_reachable(ctx, facts, proxying)), ipv6)
 
 
@@ -391,7 +401,7 @@ def _telemetry(
     yield from metrics.metric_items(proxy, facts, client, security)
     documents = []
     if client.embedded_dns:
-        documents.append(("/dns", dynamic.dns_document(ctx, facts.mesh)))
+        documents.append(("/dns", dynamic.dns_document(ctx, facts.mesh, facts.zone or client.zone)))
     if published := dynamic.metric_document(proxy, facts, client.work_dir):
         documents.append(("/meshmetric", published))
     if documents:

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mesh.resource import SERVICE_TAG, ZONE_TAG
+from mesh.resource import PROTOCOL_TAG, SERVICE_TAG, ZONE_TAG
 from xds.config.endpoints import (
     Endpoint,
     Selector,
@@ -21,7 +21,7 @@ from xds.config.endpoints import (
     selected_endpoints,
     service_endpoints,
 )
-from xds.config.facts import Pairs, destination, mesh_facts
+from xds.config.facts import Pairs, destination, mesh_facts, protocol_of
 from xds.encode import socket_endpoint_frame
 from xds.engine import Context, derivation
 
@@ -192,6 +192,14 @@ def far_service_endpoints(ctx: Context, mesh: str, tags: Pairs, zone: str) -> tu
 def far_services(ctx: Context, mesh: str, own: str) -> tuple[str, ...]:
     """The services of a mesh that other zones offer."""
     return tuple(sorted({dict(tags).get(SERVICE_TAG, "") for *_, tags, _ in _offers(ctx, mesh, own)} - {""}))
+
+
+@derivation
+def far_protocols(ctx: Context, mesh: str, service: str) -> tuple[str, ...]:
+    """The protocols of a service, as the ingresses of all zones tell them."""
+    offered = (dict(tags) for *_, tags, _ in _offers(ctx, mesh, ""))
+    found = (tags.get(PROTOCOL_TAG, "tcp") for tags in offered if tags.get(SERVICE_TAG) == service)
+    return tuple(sorted({protocol_of(protocol) for protocol in found}))
 
 
 def _far_service(ctx: Context, mesh: str, tags: Pairs, own: str) -> Iterator[Entrance]:

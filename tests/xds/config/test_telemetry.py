@@ -111,7 +111,8 @@ def test_the_runner_is_told_what_to_publish() -> None:
 def test_names_are_resolved_by_a_runner_that_does() -> None:
     service = mesh_service("named", vip="241.0.0.9")
     service["status"]["addresses"] = [{"hostname": "named.svc.mesh.local"}]
-    sidecar = Sidecar(service, features=["feature-embedded-dns"])
+    settings = {"meshServices": {"mode": "Exclusive"}}
+    sidecar = Sidecar(service, features=["feature-embedded-dns"], settings=settings)
     found, _, _ = document(sidecar, "/dns")
     assert found["records"] == [{"name": "named.svc.mesh.local", "ips": ["241.0.0.9"]}]
 
