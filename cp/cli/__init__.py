@@ -13,6 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from cp.cli.parsing import Parser, complain, unknown
+
 # name on the command line -> module; a new command is one line here
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("cp", "cp.cli.run"),
@@ -45,7 +47,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or of the one named `only`."""
-    parser = argparse.ArgumentParser(prog="raftmesh", description="A service mesh that needs no database.")
+    parser = Parser(prog="raftmesh", description="A service mesh that needs no database.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in dict.fromkeys(m for name, m in COMMANDS if only in (None, name)):
         importlib.import_module(module).register(commands)
@@ -77,11 +79,13 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status. Errors of input are one line on stderr, status 2."""
+    """Run one command; returns its exit status. Wrong arguments are told on stderr, status 2."""
     arguments = hoisted(sys.argv[1:] if argv is None else argv)
     known = {name for name, _ in COMMANDS}
     first = arguments[0] if arguments and arguments[0] in known else None
-    parsed = build_parser(first).parse_args(arguments)
+    parsed, left = build_parser(first).parse_known_args(arguments)
+    if left:
+        complain(unknown(left), f"raftmesh {parsed.command}")
     try:
         return int(parsed.handler(parsed) or 0)
     except KeyboardInterrupt:

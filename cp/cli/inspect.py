@@ -69,6 +69,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(handler=guarded(handle))
 
 
+def inspectable() -> list[str]:
+    """Everything that can be inspected, as it is typed."""
+    kinds = [kind.arg for kind in KINDS.values() if kind.is_policy or kind.name == "MeshGateway"]
+    return sorted([*_LISTS, *_PROXIES, *kinds])
+
+
 def handle(args: argparse.Namespace) -> int:
     if args.type in _LISTS and not args.name:
         sys.stdout.write(_list(args))
