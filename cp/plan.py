@@ -12,7 +12,7 @@ exists, the document decodes, it says what the URL says, its labels, its meaning
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict
 
@@ -151,14 +151,17 @@ def plan(
     *,
     allowed: Allowed,
     expectations_as_guards: bool = False,
+    own: bool = False,
 ) -> Plan:
     """Plan one transaction. Raises Problem for the first operation that is refused.
+
+    own: a write of the control plane itself, which is not told to write elsewhere.
 
     expectations_as_guards: leave `expect` to the log alone, so that the retry of a write that
     was applied gets its first answer instead of a refusal.
     """
     made = Plan(view)
-    planner = _Planner(view, made, config, allowed, expectations_as_guards)
+    planner = _Planner(view, made, config, allowed, expectations_as_guards, own)
     results: dict[int, Result] = {}
     for position in _order(operations):
         operation = operations[position]
@@ -230,12 +233,15 @@ class _Where(TypedDict):
 
 
 class _Planner:
-    def __init__(self, base: View, made: Plan, config: Config, allowed: Allowed, as_guards: bool) -> None:
+    def __init__(
+        self, base: View, made: Plan, config: Config, allowed: Allowed, as_guards: bool, own: bool
+    ) -> None:
         self._base = base
         self._plan = made
         self._config = config
         self._allowed = allowed
         self._as_guards = as_guards
+        self._own = own
         zone = config.multizone.zone
         self._where: _Where = {
             "mode": config.mode,
@@ -247,15 +253,13 @@ class _Planner:
     # --- put ------------------------------------------------------------------------------
 
     def put(self, operation: PutOp) -> None:
-        if operation.mesh:
-            self._need_mesh(operation.mesh)
         if operation.kind and operation.name:  # before a word is said of the document
-            self._allowed(
-                KINDS[operation.kind], ResourceKey(operation.kind, operation.mesh or "", operation.name)
-            )
+            key = ResourceKey(operation.kind, operation.mesh or "", operation.name)
+            check_target(self._plan.view, self._config, key, self._allowed)
         resource = _decode(operation)
         kind = KINDS[resource.kind]
-        check_writable(kind, self._config)
+        if not self._own:
+            check_writable(kind, self._config)
         if kind.scope == "mesh":
             self._need_mesh(resource.mesh)
         previous = self._plan.view.get(*resource.key)
@@ -277,9 +281,7 @@ class _Planner:
         return tuple(found)
 
     def _need_mesh(self, mesh: str) -> None:
-        if self._plan.view.get("Mesh", "", mesh) is None:
-            reason = FieldError("mesh", f"mesh of name {mesh} is not found")
-            raise Problem(400, "Could not create a resource", "Mesh is not found", [reason])
+        expect_mesh(self._plan.view, mesh)
         if self._base.get("Mesh", "", mesh) is not None:
             self._plan.guard(Exists(Key("Mesh", "", mesh)))
 
@@ -312,7 +314,8 @@ class _Planner:
     def delete(self, operation: DeleteOp) -> None:
         key, title = operation.key, "Could not delete a resource"
         kind = KINDS[key.kind]
-        check_writable(kind, self._config)
+        if not self._own:
+            check_writable(kind, self._config)
         if kind.scope == "mesh" and self._plan.view.get("Mesh", "", key.mesh) is None:
             raise not_found("Failed to retrieve Mesh")
         self._allowed(kind, key)
@@ -370,14 +373,44 @@ class _Planner:
 
 def _decode(operation: PutOp) -> Resource:
     try:
-        resource = decode(operation.document, kind=operation.kind, mesh=operation.mesh, name=operation.name)
+        resource = decode(operation.document)
     except Invalid as error:
         raise not_valid(PROCESS, error.errors) from error
     except BadRequest as error:
         raise bad_request(error.detail, PROCESS) from error
     if not KINDS[resource.kind].path:
         raise bad_request(f'invalid resource type "{resource.kind}"', PROCESS)
+    if faults := list(_differences(operation, resource)):
+        raise not_valid(PROCESS, faults)
     return resource
+
+
+def _differences(operation: PutOp, resource: Resource) -> Iterator[FieldError]:
+    """What the URL says otherwise than the body, which has to say it, too."""
+    pairs = (
+        ("name", operation.name, resource.name),
+        ("type", operation.kind, resource.kind),
+        ("mesh", operation.mesh, resource.mesh),
+    )
+    for field, wanted, given in pairs:
+        if wanted is not None and wanted != given:
+            yield FieldError(field, f"{field} from the URL has to be the same as in body")
+
+
+def check_target(view: View, config: Config, key: ResourceKey, allowed: Allowed) -> None:
+    """What can be said of a put before its document is read. Raises Problem."""
+    kind = KINDS[key.kind]
+    check_writable(kind, config)
+    if kind.scope == "mesh":
+        expect_mesh(view, key.mesh)
+    allowed(kind, key)
+
+
+def expect_mesh(view: View, mesh: str) -> None:
+    """Raises Problem (400): nothing is created in a mesh that does not exist."""
+    if view.get("Mesh", "", mesh) is None:
+        reason = FieldError("mesh", f"mesh of name {mesh} is not found")
+        raise Problem(400, "Could not create a resource", "Mesh is not found", [reason])
 
 
 def precondition_failed(current: Resource | None) -> Problem:

@@ -24,4 +24,6 @@ _GO_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 def error_answer(body: Any, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
     """An error's body, letter by letter as Kuma writes it: people read and scripts grep these."""
     text = json.dumps(body, indent=1, ensure_ascii=False).translate(_GO_ESCAPES) + "\n"
-    return web.Response(status=status, text=text, content_type="application/json", headers=headers or {})
+    return web.Response(
+        status=status, body=text.encode(), content_type="application/json", headers=headers or {}
+    )

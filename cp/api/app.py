@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -32,7 +33,7 @@ from cp.api import (
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.cors import Cors
-from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER, to_response
+from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER, not_this_way, to_response
 
 access_log = logging.getLogger("cp.access")
 
@@ -59,7 +60,11 @@ SUBJECTS = (
 def create_app(context: Context) -> web.Application:
     """The API over one worker's view and log."""
     cors = Cors(context.config.api_server.cors_allowed_domains)
-    app = web.Application(middlewares=[_around(context, cors)], handler_args={"max_line_size": 16_384})
+    prefix = context.config.api_server.base_path.rstrip("/")
+    served = [route for routes in SUBJECTS for route in routes(context)]
+    app = web.Application(
+        middlewares=[_around(context, cors, _methods(prefix, served))], handler_args={"max_line_size": 16_384}
+    )
     app[CONTEXT] = context
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
@@ -67,21 +72,29 @@ def create_app(context: Context) -> web.Application:
         cors.mark(request, response)
 
     app.on_response_prepare.append(prepare)
-    prefix = context.config.api_server.base_path.rstrip("/")
-    served = [route for routes in SUBJECTS for route in routes(context)]
     # The router tries one after the other. Paths of different lengths never match the same, so this changes
     # no answer; it lets a read of a resource pass by the longer paths of inspection.
     served.sort(key=lambda route: route.path.count("/"))
     app[openapi.ROUTES] = served
     app.add_routes(_under(prefix, route) for route in served)
+    # As in Kuma, a slash at the end means nothing. Last, so that no other request has to pass by these.
+    app.add_routes(_under(prefix, route, "/") for route in served if not route.path.endswith("/"))
     return app
 
 
-def _under(prefix: str, route: web.RouteDef) -> web.RouteDef:
-    return web.RouteDef(route.method, prefix + route.path, route.handler, route.kwargs)
+def _under(prefix: str, route: web.RouteDef, suffix: str = "") -> web.RouteDef:
+    return web.RouteDef(route.method, prefix + route.path + suffix, route.handler, route.kwargs)
 
 
-def _around(context: Context, cors: Cors) -> Middleware:
+def _methods(prefix: str, served: Sequence[web.RouteDef]) -> dict[str, list[str]]:
+    """What each path without a variable part is served by."""
+    found: dict[str, list[str]] = {}
+    for route in served:
+        found.setdefault(prefix + route.path, []).append(route.method)
+    return {path: sorted(methods) for path, methods in found.items() if "{" not in path}
+
+
+def _around(context: Context, cors: Cors, methods: Mapping[str, list[str]]) -> Middleware:
     metrics, log_access = context.metrics, context.config.log.access
 
     @web.middleware
@@ -111,7 +124,7 @@ def _around(context: Context, cors: Cors) -> Middleware:
         try:
             response = cors.preflight(request) or await handler(request)
         except Exception as error:  # noqa: BLE001 - the catch-all: whatever failed, the client gets an answer
-            response = to_response(error, request)
+            response = to_response(not_this_way(error, request, methods), request)
         if not response.prepared and INDEX_HEADER not in response.headers:
             response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
         if REQUEST_ID in request:

@@ -38,14 +38,17 @@ class _Loader(yaml.CSafeLoader):
     }
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """The request's body as one JSON object. Raises Problem (400, 413, 415)."""
-    documents = await read_documents(request, limit=BODY_BYTES_MAX)
+async def read_object(request: web.Request, title: str = TITLE) -> dict[str, Any]:
+    """The request's body as one JSON object. Raises Problem (400 with that title, 413, 415)."""
+    try:
+        documents = await read_documents(request, limit=BODY_BYTES_MAX)
+    except Problem as problem:
+        raise bad_request(problem.detail, title) if problem.title == TITLE else problem from None
     if len(documents) != 1:
-        raise bad_request(f"expected one document, found {len(documents)}", TITLE)
+        raise bad_request(f"expected one document, found {len(documents)}", title)
     document = documents[0]
     if not isinstance(document, dict):
-        raise bad_request(f"expected an object, found {_kind(document)}", TITLE)
+        raise bad_request(f"expected an object, found {_kind(document)}", title)
     return document
 
 

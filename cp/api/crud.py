@@ -19,7 +19,7 @@ from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER
 from cp.api.kinds import allowed_for, expect_kind
 from cp.api.watch import wants_watch, watch
 from cp.limits import REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX
-from cp.plan import DeleteOp, Expect, PutOp
+from cp.plan import DeleteOp, Expect, PutOp, check_target
 from cp.problems import Problem, bad_parameter, not_found
 from cp.resources import Origin
 from mesh.codec import to_kubernetes
@@ -68,12 +68,12 @@ class _Crud:
 
     async def put(self, request: web.Request) -> web.Response:
         kind, key = key_of(request)
+        context, allowed = self._context, allowed_for(request, self._context)
+        check_target(context.live.view, context.config, key, allowed)
         operation = PutOp(
             await read_object(request), kind.name, key.mesh or None, key.name, expectation(request)
         )
-        written = await self._context.resources.write(
-            [operation], origin_of(request, self._context), allowed_for(request, self._context)
-        )
+        written = await context.resources.write([operation], origin_of(request, context), allowed)
         result = written.results[0]
         return json_answer(
             {"warnings": list(result.warnings)} if result.warnings else {},

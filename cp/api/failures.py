@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -78,6 +79,18 @@ def _of_store(error: StoreError, outcome: str) -> Problem:
         case Compacted():
             return Problem(410, "Compacted", detail, extra={"firstIndex": error.first_index})
     return Problem(error.status, "Conflict" if error.status == 409 else "Service unavailable", detail)
+
+
+def not_this_way(error: Exception, request: web.Request, methods: Mapping[str, list[str]]) -> Exception:
+    """`error`, or 405 if the path is served, but not by the request's method.
+
+    `/tokens/user` looks like a resource, too; without this, GET would say that there is no such path.
+    methods: those of each path without a variable part.
+    """
+    allowed = methods.get(request.path.rstrip("/"), [])
+    if isinstance(error, Problem) and error.status == 404 and allowed and request.method not in allowed:
+        return web.HTTPMethodNotAllowed(request.method, allowed)
+    return error
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Problem:

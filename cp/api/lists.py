@@ -86,8 +86,7 @@ def expect_kind_of_any_scope(plural: str, path: str) -> Kind:
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
     """(offset, size). Raises Problem in Kuma's words."""
     size = PAGE_SIZE_DEFAULT
-    if "size" in query:
-        size_text = query["size"]
+    if size_text := query.get("size"):
         if not _is_number(size_text) or int(size_text) == 0:
             raise _bad_size("invalid format")
         size = int(size_text)
@@ -117,11 +116,14 @@ def filters_of(request: web.Request, kind: Kind) -> list[Filter]:
                 field = f"{_pattern(request)}.{name}"
                 raise not_valid(RETRIEVE, [FieldError(field, "advanced filters are not supported")])
             found.append(_label_is(match[1], value))
+        elif name.startswith("filter["):
+            field = f"{_pattern(request)}.{name}"
+            raise not_valid(RETRIEVE, [FieldError(field, "only filter[labels.KEY]=VALUE is supported")])
         elif name == "name":
             found.append(_name_holds(value))
         elif name == "tag" and kind.name == "Dataplane":
             found.append(_tag_is(value))
-        elif name == "gateway" and kind.name == "Dataplane":
+        elif name == "gateway" and value and kind.name == "Dataplane":
             found.append(_gateway_is(value))
     return found
 

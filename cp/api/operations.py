@@ -80,6 +80,12 @@ _RESULT = obj({"type": TEXT, "mesh": TEXT, "name": TEXT, "outcome": TEXT}, {"war
 _SERVICE = obj(
     {"type": TEXT, "mesh": TEXT, "name": TEXT}, {"status": TEXT, "serviceType": TEXT, "addressPort": TEXT}
 )
+_SERVICES = (
+    *READ,
+    *PAGES,
+    query("name", TEXT, "a part of the name"),
+    query("type", TEXT, "internal, external, gateway_delegated, gateway_builtin; several with commas"),
+)
 _INCLUDE_CHANGES = query("include", one_of("changes"), "tell which fields differ")
 
 OPERATIONS: dict[str, Spec] = {
@@ -371,18 +377,11 @@ OPERATIONS: dict[str, Spec] = {
         json(page(ref("Meta"), next_always=False)),
         parameters=(*READ, *PAGES),
     ),
+    "GET /service-insights": _op(
+        "inspection", "The services of all meshes", json(page(_SERVICE)), parameters=_SERVICES
+    ),
     "GET /meshes/{mesh}/service-insights": _op(
-        "inspection",
-        "The services of a mesh",
-        json(page(_SERVICE)),
-        parameters=(
-            *READ,
-            *PAGES,
-            query("name", TEXT, "a part of the name"),
-            query(
-                "type", TEXT, "internal, external, gateway_delegated, gateway_builtin; several with commas"
-            ),
-        ),
+        "inspection", "The services of a mesh", json(page(_SERVICE)), parameters=_SERVICES
     ),
     "GET /meshes/{mesh}/service-insights/{service}": _op(
         "inspection", "One service", json(_SERVICE), parameters=READ

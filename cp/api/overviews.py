@@ -34,6 +34,7 @@ OLDER = {"zoneingressoverviews": "zoneingresses", "zoneegressoverviews": "zoneeg
 def routes(context: Context) -> list[web.RouteDef]:
     overviews = _Overviews(context)
     found = [
+        web.get("/service-insights", overviews.services),
         web.get("/meshes/{mesh}/service-insights", overviews.services),
         web.get("/meshes/{mesh}/service-insights/{service}", overviews.service),
     ]
@@ -49,6 +50,7 @@ def routes(context: Context) -> list[web.RouteDef]:
             ]
         if kind.scope == "mesh":
             found.append(web.get(f"/{{plural:{kind.path}}}/_overview", overviews.page))
+            found.append(web.get(f"/{{plural:{kind.path}}}+insights", overviews.page))
     for older in OLDER:
         found += [
             web.get(f"/{{plural:{older}}}", overviews.page),
@@ -110,17 +112,19 @@ class _Overviews:
 
     async def service(self, request: web.Request) -> web.Response:
         """One service; what has no proxies is a service without any, not an error."""
-        insight = await self._insight(request)
+        [insight] = await self._insights(request)
         name = request.match_info["service"]
         return json_answer(service_of(insight, name, (insight.spec.services or {}).get(name)))
 
     async def _services(self, request: web.Request) -> Any:
-        return list(services_of(await self._insight(request)))
+        return [item for insight in await self._insights(request) for item in services_of(insight)]
 
-    async def _insight(self, request: web.Request) -> Resource:
-        """The services of the mesh; in a thread, as it walks over all its proxies."""
+    async def _insights(self, request: web.Request) -> list[Resource]:
+        """The services of the mesh, or of each one; in a thread, as it walks over all their proxies."""
         view = await self._view(request)
-        return await asyncio.to_thread(service_insight, view, request.match_info["mesh"])
+        mesh = request.match_info.get("mesh")
+        meshes = [mesh] if mesh is not None else [each.name for each in view.list("Mesh")]
+        return await asyncio.to_thread(lambda: [service_insight(view, each) for each in meshes])
 
     async def _view(self, request: web.Request) -> View:
         view = await view_for(request, self._context)

@@ -94,7 +94,11 @@ FILTERS: tuple[Spec, ...] = (
         "in": "query",
         "style": "deepObject",
         "explode": True,
-        "schema": {"type": "object", "additionalProperties": TEXT},
+        "schema": {
+            "type": "object",
+            "propertyNames": {"pattern": r"^labels\.[^\[\]]+$"},
+            "additionalProperties": TEXT,
+        },
         "description": "filter[labels.KEY]=VALUE: what carries the label",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -31,6 +32,7 @@ from mesh.errors import FieldError
 T = TypeVar("T")
 
 TITLE = "Could not issue a token"
+INVALID = "Invalid request"
 DISABLED = Problem(400, TITLE, "issuing tokens using the control plane is disabled.")
 PROXY_TYPES = ("", "dataplane", "ingress", "egress")
 CP_SCOPE = "cp"  # not of a zone's proxies, but of its control plane
@@ -56,7 +58,7 @@ class _Tokens:
         if not config.dp_server.authn.dp_proxy.dp_token.enable_issuer:
             raise DISABLED
         user = user_of(request, self._context)
-        body = _Body(await read_object(request))
+        body = _Body(await read_object(request, INVALID))
         mesh, name = body.text("mesh"), body.text("name")
         tags, kind = body.tags("tags"), body.one_of("type", PROXY_TYPES)
         workload, valid_s = body.text("workload"), body.duration("validFor")
@@ -72,7 +74,7 @@ class _Tokens:
         if not config.dp_server.authn.zone_proxy.zone_token.enable_issuer:
             raise DISABLED
         user = user_of(request, self._context)
-        body = _Body(await read_object(request))
+        body = _Body(await read_object(request, INVALID))
         zone, scope, valid_s = body.text("zone"), body.texts("scope"), body.duration("validFor")
         if scope is None:
             body.fault("scope", "cannot be empty")
@@ -90,11 +92,11 @@ class _Tokens:
         if not config.api_server.authn.tokens.enable_issuer:
             raise DISABLED
         user = user_of(request, self._context)
-        body = _Body(await read_object(request))
+        body = _Body(await read_object(request, INVALID))
         name, groups, valid_s = body.text("name"), body.texts("groups"), body.duration("validFor")
         if not name:
             body.fault("name", "cannot be empty")
-        if not valid_s:
+        if valid_s == 0:
             body.fault("validFor", "cannot be empty or nil")
         body.check()
         self._context.access.token(user, "GENERATE_USER_TOKEN")
@@ -124,7 +126,7 @@ class _Body:
 
     def check(self) -> None:
         if self._faults:
-            raise Problem(400, "Invalid request", "Resource is not valid", self._faults)
+            raise Problem(400, INVALID, "Resource is not valid", self._faults)
 
     def text(self, name: str) -> str:
         return self._read(name, "", lambda value: isinstance(value, str), "must be a text")
@@ -144,13 +146,17 @@ class _Body:
         )
 
     def duration(self, name: str) -> float:
-        """Seconds; 0 when absent."""
+        """Seconds; 0 when absent; NaN, and a fault, for what is none."""
         text = self.text(name)
         try:
-            return parse_duration(text) if text else 0.0
+            valid_s = parse_duration(text.removeprefix("-")) if text else 0.0
         except ValueError as error:
             self.fault(name, str(error))
-            return 0.0
+            return math.nan
+        if valid_s and text.startswith("-"):
+            self.fault(name, "must be positive")
+            return math.nan
+        return valid_s
 
     def _read(self, name: str, default: T, fits: Callable[[Any], bool], reason: str) -> T:
         value: Any = self._given.get(name)

@@ -153,7 +153,9 @@ async def test_found_by_kri(api: Api) -> None:
         ("/meshtimeouts/t1", "{}", 404, "Not Found", f"{NO_PATH}/meshtimeouts/t1: MeshTimeout is found under /meshes/"),
         ("/nothing", "{}", 405, "Method not Allowed", "PUT is not possible here; allowed: GET, HEAD"),
         (T1 + "/x/y", "{}", 404, "Not Found", f"{NO_PATH}{T1}/x/y"),
-        ("/meshes/Not_A_Name", '{"type": "Mesh"}', 400, "Could not create a resource", "Resource is not valid"),
+        ("/meshes/Not_A_Name", '{"type": "Mesh", "name": "Not_A_Name"}', 400, "Could not create a resource",
+         "Resource is not valid"),
+        ("/meshes/m1", '{"type": "Mesh"}', 400, PROCESS, "Resource is not valid"),
     ],
 )  # fmt: skip
 async def test_a_wrong_write_is_refused(
@@ -263,6 +265,15 @@ async def test_a_read_only_api(make_api: ApiFactory) -> None:
     api = await make_api(RAFTMESH_API_SERVER_READ_ONLY="true")
     refused = await api.put("/meshes/m1", {"type": "Mesh", "name": "m1"})
     assert (refused.status, refused.json["title"]) == (405, "Method not Allowed")
+    assert (await api.delete("/meshes/m1")).status == 405
+
+
+async def test_a_read_only_api_does_not_keep_the_control_plane_from_its_own_writes(
+    make_api: ApiFactory,
+) -> None:
+    api = await make_api(RAFTMESH_API_SERVER_READ_ONLY="true", RAFTMESH_DEFAULTS_SKIP_MESH_CREATION="false")
+    assert await api.worker.live.wait_for(1, 60.0)
+    assert (await api.get("/meshes/default")).status == 200
 
 
 async def test_a_name_of_a_federated_zone_has_to_fit_on_global(make_api: ApiFactory) -> None:

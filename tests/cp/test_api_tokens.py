@@ -126,7 +126,11 @@ async def test_issued_over_http(make_api: ApiFactory) -> None:
         ("dataplane", {"name": "x"}, ["mesh"]),
         ("dataplane", {"mesh": "m", "tags": {"a": "b"}, "type": "router"}, ["tags", "type"]),
         ("dataplane", {"mesh": "m", "validFor": "soon"}, ["validFor"]),
+        ("dataplane", {"mesh": "m", "validFor": "-1h"}, ["validFor"]),
         ("zone", {"zone": "east"}, ["scope"]),
+        ("user", {"name": "jane", "validFor": "-1h"}, ["validFor"]),
+        ("user", {"name": "jane", "validFor": "soon"}, ["validFor"]),
+        ("user", {"name": "jane", "validFor": "0s"}, ["validFor"]),
         ("zone", {"scope": ["moon"]}, ["scope"]),
         ("user", {}, ["name", "validFor"]),
         ("user", {"name": 5, "groups": {}, "validFor": "0s"}, ["name", "groups", "name", "validFor"]),
@@ -191,3 +195,10 @@ async def test_localhost_need_not_be_the_administrator(make_api: ApiFactory) -> 
     assert (await api.get("/who-am-i")).json["name"] == "mesh-system:anonymous"
     refused = await api.get("/meshes", headers={"Authorization": "Bearer nonsense"})
     assert (refused.status, refused.json["title"]) == (401, "Invalid authentication data")
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "null"])
+async def test_a_request_that_cannot_be_read(make_api: ApiFactory, body: str) -> None:
+    api = await make_api(**ISSUER)
+    answer = await api.call("POST", "/tokens/user", body)
+    assert (answer.status, answer.json["title"]) == (400, "Invalid request")

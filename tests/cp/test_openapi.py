@@ -37,6 +37,8 @@ async def test_what_is_served_is_described(api: Api) -> None:
     }
     for route in create_app(api.worker.context).router.routes():
         assert route.resource is not None
+        if route.resource.canonical != "/" and route.resource.canonical.endswith("/"):
+            continue  # the same path once more
         info = route.resource.get_info()
         pattern = info.get("pattern") or re.compile(re.escape(info["path"]))
         paths = [path for method, path in described if method == route.method and pattern.fullmatch(path)]
