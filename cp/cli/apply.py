@@ -16,6 +16,7 @@ from cp.cli.common import add_connection_flags, client_of, guarded, kind_of, pat
 from cp.cli.documents import add_document_flags, resources_of
 from cp.cli.errors import CommandError, Unreachable
 from cp.cli.plan import Answer, dry_run, proxy_lines, resource_lines
+from cp.cli.preconditions import add_if_match, add_if_none_match, conditions, version_of
 from cp.cli.prune import add_prune_flags, pruned
 from cp.limits import REASON_BYTES_MAX, TRANSACTION_DOCUMENTS_MAX
 from mesh.codec import to_document
@@ -29,6 +30,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_document_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the resources instead of writing them")
     add_prune_flags(parser)
+    add_if_match(parser)
+    add_if_none_match(parser)
     parser.add_argument(
         "--in-batches",
         action="store_true",
@@ -42,6 +45,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("type", metavar="TYPE")
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("-m", "--mesh", default="default")
+    add_if_match(parser)
     add_reason_flag(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle_delete))
@@ -52,7 +56,7 @@ def handle_apply(args: argparse.Namespace) -> int:
     if args.selector and not args.prune:
         raise CommandError("-l goes with --prune")
     resources, client = resources_of(args), client_of(args)
-    operations: list[dict[str, Any]] = [{"op": "put", "resource": to_document(each)} for each in resources]
+    operations = conditions([{"op": "put", "resource": to_document(each)} for each in resources], args)
     if len(operations) > TRANSACTION_DOCUMENTS_MAX and not args.in_batches:
         raise CommandError(
             f"{len(operations)} documents; one transaction takes {TRANSACTION_DOCUMENTS_MAX}. "
@@ -127,9 +131,11 @@ def reason_headers(reason: str) -> dict[str, str]:
 
 def handle_delete(args: argparse.Namespace) -> int:
     kind = kind_of(args.type)
-    answer = client_of(args).call(
-        "DELETE", path_of(kind, args.mesh, args.name), headers=reason_headers(args.reason), missing_ok=True
-    )
+    headers = reason_headers(args.reason)
+    if args.if_match:
+        headers["If-Match"] = f'"{version_of(args.if_match, "--if-match")}"'
+    path = path_of(kind, args.mesh, args.name)
+    answer = client_of(args).call("DELETE", path, headers=headers, missing_ok=True)
     if answer.status == 404:
         raise CommandError(f'there is no {kind.name} with name "{args.name}"')
     print(f'deleted {kind.name} "{args.name}"')

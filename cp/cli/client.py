@@ -76,9 +76,9 @@ class Client:
         headers: Mapping[str, str] | None = None,
         missing_ok: bool = False,
     ) -> Answer:
-        """Send one request. With missing_ok a 404 is an answer, not an error."""
+        """Send one request. A 304 is an answer; with missing_ok a 404 is one, too, and no error."""
         answer = asyncio.run(self._call(method, path, body, params or {}, headers or {}))
-        if answer.status < 300 or (missing_ok and answer.status == 404):
+        if answer.status < 300 or answer.status == 304 or (missing_ok and answer.status == 404):
             return answer
         raise from_problem(answer.status, answer.body)
 

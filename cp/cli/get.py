@@ -10,9 +10,11 @@ from typing import Any
 
 from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
 from cp.cli.errors import CommandError
+from cp.cli.preconditions import version_of
 from cp.cli.tables import age, table
 from mesh.registry import Kind
 
+NOT_MODIFIED = 304
 Document = Mapping[str, Any]
 Column = tuple[str, Callable[[Document], str]]
 
@@ -22,7 +24,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("type", metavar="TYPE", help="a kind, e.g. meshes, mesh, dataplanes, meshtimeout")
     parser.add_argument("name", metavar="NAME", nargs="?", default="", help="one resource of it")
     parser.add_argument("-m", "--mesh", default="default")
-    parser.add_argument("-o", "--output", choices=OUTPUTS, default="table")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=(*OUTPUTS, "etag"),
+        default="table",
+        help="etag: the version of one resource",
+    )
+    parser.add_argument(
+        "--if-none-match", default="", metavar="VERSION", help="only if this is not its version any more"
+    )
     parser.add_argument("--size", type=int, default=None, help="at most so many")
     parser.add_argument("--offset", default="", help="where the page begins")
     parser.add_argument("--at", default="", metavar="INDEX|TIME", help="as it was then")
@@ -38,7 +49,16 @@ def handle(args: argparse.Namespace) -> int:
 
 def _get_one(args: argparse.Namespace, kind: Kind) -> str:
     params = {"at": args.at} if args.at else {}
-    answer = client_of(args).call("GET", path_of(kind, args.mesh, args.name), params=params, missing_ok=True)
+    headers = {}
+    if args.if_none_match:
+        headers["If-None-Match"] = f'"{version_of(args.if_none_match, "--if-none-match")}"'
+    path = path_of(kind, args.mesh, args.name)
+    answer = client_of(args).call("GET", path, params=params, headers=headers, missing_ok=True)
+    if answer.status == NOT_MODIFIED:
+        print(f"{kind.name} {args.name!r} is still at version {args.if_none_match}", file=sys.stderr)
+        return ""
+    if args.output == "etag" and answer.status == 200:
+        return answer.headers["ETag"].strip('"') + "\n"
     if answer.status == 404:
         where = f" in {args.mesh} mesh" if kind.scope == "mesh" else ""
         raise CommandError(f"No resources found{where}: there is no {kind.name} with name {args.name!r}")
@@ -60,6 +80,8 @@ def resource_yaml(kind: Kind, document: Document) -> str:
 
 
 def _get_page(args: argparse.Namespace, kind: Kind) -> str:
+    if args.output == "etag" or args.if_none_match:
+        raise CommandError("-o etag and --if-none-match are of one resource; give its NAME")
     params = {"at": args.at} if args.at else {}
     if args.size is not None:
         params["size"] = str(args.size)
