@@ -32,7 +32,7 @@ async def test_a_loop_that_is_held_up_shows_as_a_gap(tmp_path: Path) -> None:
     end = time.thread_time() + 0.12
     while time.thread_time() < end:
         pass
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (gap := gauge.take()).clock_s < 0.1:
             await asyncio.sleep(0.01)
     assert 0.08 <= gap.cpu_s <= gap.own_s <= gap.clock_s + 0.001

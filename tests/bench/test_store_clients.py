@@ -24,7 +24,7 @@ from raftstore.types import Key
 async def answered(ask, *arguments: object) -> bool:  # type: ignore[no-untyped-def]
     done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     ask(*arguments, done.set_result)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await done
 
 
@@ -61,7 +61,7 @@ async def test_ours_watches_what_comes(replica: EmbeddedStore, ours: Raftmesh, t
     assert await answered(lambda ready: watcher.watch(events.release, ready))
     assert events.locked()
     await acknowledged(ours, 2, b"after")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await events.acquire()
     watcher.close()
 
@@ -156,7 +156,7 @@ async def test_etcds_watches(etcd: tuple[FakeEtcd, store_clients.Address]) -> No
     events = asyncio.Semaphore(0)
     assert await answered(lambda ready: watcher.watch(events.release, ready))
     await acknowledged(writer, 1, b"x")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await events.acquire()
     writer.close()
     watcher.close()

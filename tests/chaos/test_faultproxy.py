@@ -14,7 +14,7 @@ import pytest
 
 from chaos.faultproxy import CARRIES, FaultProxy, Misbehaviour
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 @asynccontextmanager

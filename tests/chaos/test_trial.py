@@ -101,7 +101,7 @@ async def test_a_rig_that_cannot_inject_proves_nothing() -> None:
 async def test_commands_are_bounded_and_say_what_failed() -> None:
     assert await run("echo", "said") == "said\n"
     with pytest.raises(CommandFailed, match="sleep 10: not done"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await run("sleep", "10", timeout_s=0.1)
     with pytest.raises(CommandFailed, match="No such file"):
         await run("ls", "/does/not/exist")

@@ -13,7 +13,7 @@ import pytest
 from tests.cp.conftest import Api
 from tests.cp.test_api_crud import T1, TIMEOUT, dataplane
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class Stream:

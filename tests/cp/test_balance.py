@@ -137,7 +137,7 @@ async def test_streams_are_ended_with_a_reason_until_the_surplus_is_gone() -> No
     balancer = Balancer(store, connections, settings, "h-cp-1-1", "cp-1", alone=True)
     async with serving(AdsServer(source, observers=[connections])) as connect:
         clients = [connect(FakeEnvoy(f"default.p{number}")) for number in range(40)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while sum(each.stream.status.acked == each.responses > 0 for each in connections) < 40:
                 await asyncio.sleep(0.001)
         others = [insight(f"q{number}", f"h-cp-{2 + number % 2}-1") for number in range(10)]

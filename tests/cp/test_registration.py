@@ -22,7 +22,7 @@ from xds.source import NodeInfo, OnChange, OpenDoor, ProxyHandle, Refused
 from xds.types import Snapshot
 
 DELAY_S = 0.05
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class EmptyHandle:

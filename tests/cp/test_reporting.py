@@ -30,7 +30,7 @@ from xds.source import OpenDoor
 from xds.stream import Observer
 from xds.types import CLUSTER
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Rig:

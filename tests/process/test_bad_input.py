@@ -44,7 +44,7 @@ def ports_of(replica: Replica) -> dict[str, int]:
 async def throw(port: int, data: bytes, tls: ssl.SSLContext | None) -> None:
     """Send and hang up; the other side may close first, and that is fine."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             writer.write(data)
             await writer.drain()

@@ -72,7 +72,7 @@ async def test_close_ends_feeds_and_refuses_writes() -> None:
     waiting = asyncio.create_task(anext(items, None))
     await asyncio.sleep(0)
     await store.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await waiting is None
     with pytest.raises(Unavailable, match="closed"):
         await store.submit(put())

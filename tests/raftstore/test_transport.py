@@ -19,7 +19,7 @@ from raftstore.frames import FrameError, Value, encode
 from raftstore.tls import load_tls
 from raftstore.transport import PROTOCOL, AddressInUse, Transport
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Recorder:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.process]
 
 # Envoy withholds cluster ACKs for 15 s when endpoints do not follow; it takes milliseconds when
 # they do. In between lies any machine's noise.
-PROMPT_S = 5.0
+PROMPT_S = 10.0
 
 
 @dataclass

@@ -78,7 +78,7 @@ class Opened:
 
     async def certificate(self) -> x509.Certificate:
         """The next certificate that it gets."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.changed.wait()
         self.changed.clear()
         body = self.handle.secrets()["own"].body
