@@ -31,6 +31,7 @@ FEATURES = (
     "feature-strict-inbound-ports",
     "feature-reuse-port",
     "feature-envoy-metrics",
+    "feature-no-kafka-filter",
 )
 
 # Answers that asking again, or asking another replica, cannot change.

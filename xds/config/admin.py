@@ -25,7 +25,7 @@ class Admin:
     address: str
     admin_address: str
     admin_port: int
-    readiness_port: int
+    readiness: bool
     unified: bool
     reuse_port: bool
     tls: AdminTls | None = None
@@ -46,7 +46,7 @@ def admin_listener(ctx: Context, admin: Admin) -> Encoded:
     readiness = naming.readiness_name(unified=admin.unified)
     draft = hcm.listener(name, admin.address, admin.admin_port, "INBOUND")
     draft["enable_reuse_port"] = wrapped(admin.reuse_port)
-    ready = _route("/ready", readiness if admin.readiness_port else name)
+    ready = _route("/ready", readiness if admin.readiness else name)
     draft["filter_chains"] = [{"filters": [_manager(name, [ready])]}]
     if admin.tls is not None:
         secured = {

@@ -16,6 +16,7 @@ from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta, with_section
 from mesh.resource import SERVICE_TAG
 from xds.config import assignments, confs, tls
+from xds.config.answering import answering
 from xds.config.confs import KindConfs, Names
 from xds.config.external import EGRESS_SERVICE, External, egress_ids, external_cluster
 from xds.config.facts import Destination, Pairs, Port, dataplane_facts, destination, pairs
@@ -48,7 +49,7 @@ class Profile:
     source: how logs name the client, only set when some policy logs. tls_conf: its MeshTLS.
     told_tags: tags that requests carry. tags: of the client, only set when some policy balances by
     them, or probes with them. gateway: tags of a builtin gateway, whose clusters are its own.
-    zone_first: endpoints of the own zone come first even without a policy.
+    zone_first: endpoints of the own zone come first even without a policy. kafka: Envoy can read it.
     """
 
     mesh: str
@@ -67,6 +68,7 @@ class Profile:
     gateway: Pairs = ()
     ipv6: bool = True
     system_ca: str = ""
+    kafka: bool = False
 
 
 def cluster_name(facts: Destination, port: Port, profile: Profile) -> str:
@@ -159,7 +161,7 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
     backend = Backend(
         name=cluster_name(facts, port, profile),
         protocol=port.protocol,
-        tls=tls.upstream_tls(profile.security, facts, port, ids or ()) if profile.security else None,
+        tls=_upstream_tls(ctx, profile, facts, port, ids or ()),
         http2=not (external or profile.gateway) or port.protocol in ("http2", "grpc"),
         buffer_limit_bytes=GATEWAY_BUFFER_BYTES if profile.gateway else 0,
         confs=confs.only(policies, BACKEND_KINDS),
@@ -172,6 +174,16 @@ def backend_items(ctx: Context, profile: Profile, kind: str, name: str, port_num
         Item(CLUSTER, backend.name, backend_cluster.query(backend)),
         Item(ENDPOINT, backend.name, query),
     )
+
+
+def _upstream_tls(
+    ctx: Context, profile: Profile, facts: Destination, port: Port, egress_ids: tuple[str, ...]
+) -> tls.UpstreamTls | None:
+    """TLS towards a port of a destination; None without certificates, or while its proxies have none."""
+    if profile.security is None:
+        return None
+    target = answering(ctx, facts.kind, facts.mesh, facts.name, profile.zone)
+    return tls.upstream_tls(profile.security, target or facts, port, egress_ids)
 
 
 def _told_tags(profile: Profile, policies: KindConfs, protocol: str) -> Pairs:

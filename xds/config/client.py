@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xds.config.facts import Client
+from xds.config.facts import Client, Redirect
 from xds.source import NodeInfo
 
 DEFAULT_WORK_DIR = "/tmp"
@@ -34,7 +34,23 @@ def client_of(node: NodeInfo, *, zone: str = "", shadow: bool = False) -> Client
         ipv6=metadata.get("ipv6Enabled") is not False,
         zone=zone,
         shadow=shadow,
+        redirect=_redirect(metadata.get("transparentProxy")),
     )
+
+
+def _redirect(told: Any) -> Redirect | None:
+    """How the host redirects, as the runner was configured (`--transparent-proxy-config`); None: it does not say."""
+    if not isinstance(told, Mapping) or not isinstance(told.get("redirect"), Mapping):
+        return None
+    ports = {flow: _flow_port(told["redirect"].get(flow)) for flow in ("inbound", "outbound")}
+    family = str(told.get("ipFamilyMode") or "dualstack").lower()
+    return Redirect(ports["inbound"], ports["outbound"], family != "ipv4")
+
+
+def _flow_port(flow: Any) -> int:
+    if not isinstance(flow, Mapping) or flow.get("enabled") is False:
+        return 0
+    return _port(flow, "port")
 
 
 def _text(metadata: Mapping[str, Any], key: str) -> str:

@@ -101,6 +101,7 @@ def outbound_items(
         proxy=profile.proxy,
         source=profile.source,
         told_tags=profile.told_tags,
+        kafka=profile.kafka and port.protocol == "kafka",
     )
     return (*_listener_items(outbound), *backends.items())
 
@@ -138,6 +139,7 @@ def service_items(
         proxy=profile.proxy,
         source=profile.source,
         told_tags=profile.told_tags,
+        kafka=profile.kafka and protocol == "kafka",
     )
     return (*_listener_items(outbound), *backends.items())
 

@@ -57,10 +57,10 @@ def _addresses(ctx: Context, mesh: str, own: str, service: str) -> Iterator[tupl
         for resource in ctx.list("Dataplane", mesh):
             facts = dataplane_facts(ctx, mesh, resource.name)
             if facts is not None and resource.name != own:
-                yield from ((i.address, i.port) for i in facts.inbounds if i.ready)
+                yield from ((i.advertised, i.port) for i in facts.inbounds if i.ready)
         return
     own_facts = dataplane_facts(ctx, mesh, own)
-    mine = {(i.address, i.port) for i in own_facts.inbounds} if own_facts is not None else set()
+    mine = {(i.advertised, i.port) for i in own_facts.inbounds} if own_facts is not None else set()
     for endpoint in selected_endpoints(ctx, mesh, Selector(tags=((SERVICE_TAG, service),))):
         if (endpoint.address, endpoint.port) not in mine:
             yield endpoint.address, endpoint.port

@@ -68,8 +68,9 @@ def dataplane_endpoints(ctx: Context, mesh: str, name: str, selector: Selector) 
     for inbound in facts.inbounds:
         if selector.takes(inbound):
             tags = tuple(pair for pair in inbound.tags if pair[0] != SERVICE_TAG)
-            frame = socket_endpoint_frame(inbound.address, inbound.port, endpoint_rest(tags, labels))
-            found.append(Endpoint(dict(tags).get(ZONE_TAG, ""), frame, tags, inbound.address, inbound.port))
+            address, port = inbound.advertised, inbound.port
+            frame = socket_endpoint_frame(address, port, endpoint_rest(tags, labels))
+            found.append(Endpoint(dict(tags).get(ZONE_TAG, ""), frame, tags, address, port))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ wave of derivations stops here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mesh.naming import kri_of
@@ -20,6 +20,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 # Unix sockets have paths of at most 107 bytes; Kuma cuts what comes before ".sock" here.
 SOCKET_STEM_CHARS_MAX = 98
+READINESS_SOCKET = "kuma-readiness-reporter.sock"
 HTTP_PROTOCOLS = frozenset({"http", "http2", "grpc"})
 KNOWN_PROTOCOLS = HTTP_PROTOCOLS | {"tcp", "kafka"}
 
@@ -49,13 +50,22 @@ class AdminTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Redirect:
+    """Where a host redirects traffic to, as the runner on it tells; outbound_port 0: nowhere."""
+
+    inbound_port: int
+    outbound_port: int
+    ipv6: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """What the node of a proxy says of itself that its configuration depends on.
 
     features: names of capabilities, e.g. "feature-reuse-port". admin_port 0: no admin listener.
     admin_socket: the Unix socket of Envoy's admin interface, if it is no port.
     metrics_certificate: files of the certificate and the key to serve metrics with.
-    zone: that of the control plane it is connected to.
+    zone: that of the control plane it is connected to. redirect: how its host redirects traffic, if it says.
     """
 
     features: frozenset[str] = frozenset()
@@ -70,6 +80,7 @@ class Client:
     ipv6: bool = True
     zone: str = ""
     shadow: bool = False
+    redirect: Redirect | None = None
 
     @property
     def unified(self) -> bool:
@@ -90,6 +101,18 @@ class Client:
     def plain_metrics(self) -> bool:
         """Whether Envoy itself is scraped: the runner does not merge metrics of applications."""
         return "feature-envoy-metrics" in self.features
+
+    @property
+    def kafka_filter(self) -> bool:
+        """Whether Envoy can read the protocol of Kafka: not every build has the filter."""
+        return "feature-no-kafka-filter" not in self.features
+
+    @property
+    def readiness_address(self) -> tuple[str, int] | None:
+        """Address and port (or socket and 0) where the runner tells whether it is ready; None: nowhere."""
+        if "feature-readiness-unix-socket" in self.features:
+            return f"{self.work_dir}/{READINESS_SOCKET}", 0
+        return (self.admin_address, self.readiness_port) if self.readiness_port else None
 
     def socket(self, stem: str) -> str:
         """The path of a socket of the runner, cut as the runner cuts it to what the system takes."""
@@ -265,7 +288,8 @@ def destinations(ctx: Context, mesh: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class InboundFacts:
-    """One inbound of a proxy: where Envoy listens, and where the application does."""
+    """One inbound of a proxy: where Envoy listens, where the application does, and (advertised) where others
+    reach it."""
 
     address: str
     port: int
@@ -276,6 +300,7 @@ class InboundFacts:
     named: bool
     tags: Pairs
     ready: bool
+    advertised: str = ""
 
     @property
     def service(self) -> str:
@@ -308,7 +333,7 @@ class OutboundFacts:
 
 @dataclass(frozen=True, slots=True)
 class TransparentProxy:
-    """Ports to which the host redirects all traffic of the application."""
+    """Ports to which the host redirects all traffic of the application; outbound_port 0: it does not."""
 
     inbound_port: int
     outbound_port: int
@@ -330,11 +355,28 @@ class DataplaneFacts:
     labels: Pairs
     inbounds: tuple[InboundFacts, ...]
     outbounds: tuple[OutboundFacts, ...]
-    transparent: TransparentProxy | None
+    redirection: TransparentProxy | None
     listeners: tuple[ListenerFacts, ...] = ()
     gateway: str = ""
     gateway_tags: Pairs = ()
     admin_port: int = 0
+
+    @property
+    def transparent(self) -> TransparentProxy | None:
+        """How traffic is redirected to the proxy; None when it is not."""
+        return self.redirection if self.redirection is not None and self.redirection.outbound_port else None
+
+    def redirected(self, told: Redirect | None) -> DataplaneFacts:
+        """The facts of a proxy whose runner told of the host how it redirects: it knows better."""
+        if told is None:
+            return self
+        known = self.redirection or TransparentProxy(0, 0, True)
+        return replace(
+            self,
+            redirection=replace(
+                known, inbound_port=told.inbound_port, outbound_port=told.outbound_port, ipv6=told.ipv6
+            ),
+        )
 
     @property
     def service(self) -> str:
@@ -373,9 +415,9 @@ def dataplane_facts(ctx: Context, mesh: str, name: str) -> DataplaneFacts | None
         zone=_zone(resource),
         address=networking.address,
         labels=pairs(resource.labels),
-        inbounds=tuple(_inbound(inbound, networking.address) for inbound in networking.inbound),
+        inbounds=tuple(_inbound(inbound, networking) for inbound in networking.inbound),
         outbounds=tuple(_outbound(outbound) for outbound in networking.outbound),
-        transparent=_transparent(networking.transparent_proxying),
+        redirection=_transparent(networking.transparent_proxying),
         listeners=tuple(_listener(listener, networking.address) for listener in networking.listeners),
         gateway="" if gateway is None else (gateway.type or "DELEGATED"),
         gateway_tags=() if gateway is None else pairs(gateway.tags),
@@ -390,10 +432,10 @@ def _zone(resource: Resource) -> str:
     return resource.zone
 
 
-def _inbound(inbound: Any, address: str) -> InboundFacts:
+def _inbound(inbound: Any, networking: Any) -> InboundFacts:
     tags = inbound.tags or {}
     return InboundFacts(
-        address=inbound.address or address,
+        address=inbound.address or networking.address,
         port=inbound.port,
         service_address=inbound.service_address or "127.0.0.1",
         service_port=inbound.service_port or inbound.port,
@@ -402,6 +444,7 @@ def _inbound(inbound: Any, address: str) -> InboundFacts:
         named=bool(inbound.name),
         tags=pairs(tags),
         ready=inbound.is_ready,
+        advertised=networking.advertised_address or inbound.address or networking.address,
     )
 
 
@@ -426,7 +469,7 @@ def _outbound(outbound: Any) -> OutboundFacts:
 
 
 def _transparent(proxying: Any) -> TransparentProxy | None:
-    if proxying is None or not proxying.redirect_port_outbound:
+    if proxying is None:
         return None
     refs = proxying.reachable_backends
     reachable = None

@@ -14,6 +14,8 @@ HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectio
 HCM_FILTER = "envoy.filters.network.http_connection_manager"
 TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 TCP_PROXY_FILTER = "envoy.filters.network.tcp_proxy"
+KAFKA = "envoy.extensions.filters.network.kafka_broker.v3.KafkaBroker"
+KAFKA_FILTER = "envoy.filters.network.kafka_broker"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 ROUTER_FILTER = "envoy.filters.http.router"
 TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
@@ -77,6 +79,11 @@ def tcp_proxy(stat_prefix: str, cluster: str, idle_s: int | None = None) -> Draf
     if idle_s is not None:
         fields["idle_timeout"] = seconds(idle_s)
     return named(TCP_PROXY_FILTER, TCP_PROXY, fields)
+
+
+def kafka(stat_prefix: str) -> Draft:
+    """A filter that counts what Kafka's clients and brokers say, and passes it on."""
+    return named(KAFKA_FILTER, KAFKA, {"stat_prefix": stat_name(stat_prefix)})
 
 
 def split_tcp(proxy: Draft, clusters: list[tuple[str, int]]) -> None:

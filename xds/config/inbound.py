@@ -29,6 +29,7 @@ class Inbound:
 
     confs: of all traffic into it. rules: kind -> JSON of rules that depend on who calls. proxy: confs
     of the proxy as a whole. source: how logs and spans name the proxy, only set when some are made.
+    kafka: its messages are counted.
     """
 
     facts: InboundFacts
@@ -41,6 +42,12 @@ class Inbound:
     rules: KindConfs = ()
     proxy: KindConfs = ()
     source: Source | None = None
+    kafka: bool = False
+
+    @property
+    def callers_mesh(self) -> str:
+        """The mesh whose own authority tells who calls; "" where certificates have one identity each."""
+        return self.mesh if self.security is not None and not self.security.spiffe else ""
 
     @property
     def cluster_name(self) -> str:
@@ -84,6 +91,8 @@ def inbound_listener(ctx: Context, inbound: Inbound) -> Encoded:
     if inbound.transparent:
         draft["bind_to_port"] = wrapped(False)
     chain: Draft = {"filters": [_filter(inbound)]}
+    if inbound.kafka:
+        chain["filters"].insert(0, hcm.kafka(inbound.cluster_name))
     draft["filter_chains"] = _secured(draft, chain, inbound)
     policies.edit_inbound_listener(draft, inbound)
     return encode(LISTENER, name, serialized(hcm.LISTENER, draft))
@@ -116,7 +125,7 @@ def _filter(inbound: Inbound) -> Draft:
             "idle_timeout": seconds(ROUTE_IDLE_S),
         },
     }
-    host = facts.service or contextual("inbound", facts.section)
+    host = contextual("inbound", facts.section) if inbound.unified or not facts.service else facts.service
     routes = hcm.route_config(inbound.route_name, host, [route])
     routes["request_headers_to_remove"] = ["x-kuma-tags"]
     manager = hcm.http_manager(inbound.cluster_name, routes, grpc=facts.protocol == "grpc")

@@ -68,6 +68,7 @@ class Outbound:
     service: what the destination is called in statistics; display_service: in logs. tags: metadata.
     told_tags: tags of the client that requests carry, for servers that inject faults by them.
     splits: where bytes go when the protocol has no requests. proxy: confs of the client as a whole.
+    kafka: what Kafka says is counted, since this Envoy can.
     dynamic_routes: routes are a resource of their own, which has the name of the listener (ADR 5).
     """
 
@@ -88,6 +89,7 @@ class Outbound:
     proxy: KindConfs = ()
     source: Source | None = None
     told_tags: Pairs = ()
+    kafka: bool = False
 
     @property
     def http(self) -> bool:
@@ -140,7 +142,10 @@ def _parts(ctx: Context, outbound: Outbound) -> _Parts:
         draft["bind_to_port"] = wrapped(False)
     if outbound.tags:
         hcm.set_tags(draft, outbound.tags)
-    draft["filter_chains"] = [{"filters": [_filter(outbound)]}]
+    filters = [_filter(outbound)]
+    if outbound.kafka:
+        filters.insert(0, hcm.kafka(outbound.service))
+    draft["filter_chains"] = [{"filters": filters}]
     policies.edit_outbound_listener(draft, outbound)
     routes = None
     if outbound.dynamic_routes and outbound.http:

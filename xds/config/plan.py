@@ -67,11 +67,12 @@ class Plan(NamedTuple):
 @derivation
 def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | None:
     """The plan of a Dataplane's proxy; None while the Dataplane or its Mesh is not known."""
-    facts = dataplane_facts(ctx, mesh, name)
+    found = dataplane_facts(ctx, mesh, name)
     settings = mesh_facts(ctx, mesh)
     matched = confs.matched_policies(ctx, mesh, name, client.shadow)
-    if facts is None or settings is None or matched is None:
+    if found is None or settings is None or matched is None:
         return None
+    facts = found.redirected(client.redirect)
     spiffe = spiffe_of(ctx, mesh, name, client.zone)
     if spiffe is not None:
         domains = tuple(domain for domain, _ in trusts(ctx, mesh))
@@ -159,6 +160,7 @@ def _profile(
         zone_first=settings.locality_aware,
         ipv6=client.ipv6,
         system_ca=client.system_ca_path,
+        kafka=client.kafka_filter,
         tls_conf=confs.only(_first_inbound_confs(ctx, facts, matched), ("MeshTLS",)),
         told_tags=facts.tags if confs.faults_exist(ctx, facts.mesh) else (),
     )
@@ -240,6 +242,7 @@ def _inbound(
         rules=confs.inbound_rules_by_client(ctx, facts.mesh, policies),
         proxy=confs.only(proxy, PROXY_KINDS_OF_LISTENERS),
         source=source,
+        kafka=client.kafka_filter and found.protocol == "kafka",
     )
 
 
@@ -374,7 +377,7 @@ def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterat
         address=address,
         admin_address=client.admin_socket or client.admin_address,
         admin_port=port,
-        readiness_port=client.readiness_port,
+        readiness=client.readiness_address is not None,
         unified=client.unified,
         reuse_port=client.reuse_port,
         tls=admin_tls(ctx),
@@ -382,9 +385,9 @@ def admin_items(ctx: Context, address: str, port: int, client: Client) -> Iterat
     name = naming.admin_name(unified=client.unified)
     query = admin.admin_cluster.query(client.admin_socket or client.admin_address, port, client.unified)
     yield Item(CLUSTER, name, query)
-    if client.readiness_port:
+    if client.readiness_address is not None:
         ready = naming.readiness_name(unified=client.unified)
-        query = admin.readiness_cluster.query(client.admin_address, client.readiness_port, client.unified)
+        query = admin.readiness_cluster.query(*client.readiness_address, client.unified)
         yield Item(CLUSTER, ready, query)
     if value.listens:
         yield Item(LISTENER, name, admin.admin_listener.query(value))

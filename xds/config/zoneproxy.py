@@ -79,7 +79,7 @@ def zone_listener(ctx: Context, value: ZoneListener) -> Encoded:
 
 
 def _nothing(value: ZoneListener) -> Draft:
-    text = json.dumps({"proxy": value.proxy_name, "zone": value.zone})
+    text = json.dumps({"proxy": value.proxy_name, "zone": value.zone}, separators=(",", ":"))
     config = {"response": {"inline_string": text}}
     return {"filters": [named("envoy.filters.network.direct_response", DIRECT_RESPONSE, config)]}
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from xds.config.client import client_of
+from xds.config.facts import Redirect
 from xds.source import NodeInfo
 
 
@@ -34,6 +35,35 @@ def test_nothing() -> None:
     found = client()
     assert found.features == frozenset()
     assert (found.admin_port, found.work_dir, found.ipv6) == (0, "/tmp", True)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (None, None),
+        ("yes", None),
+        ({"redirect": []}, None),
+        (
+            {
+                "ipFamilyMode": "ipv4",
+                "redirect": {"inbound": {"enabled": True, "port": 15006}, "outbound": {"port": 15001.0}},
+            },
+            Redirect(15006, 15001, False),
+        ),
+        ({"redirect": {"outbound": {"enabled": False, "port": 15001}}}, Redirect(0, 0, True)),
+        ({"ipFamilyMode": "dualstack", "redirect": {"outbound": {"port": 1}}}, Redirect(0, 1, True)),
+    ],
+)
+def test_how_the_host_redirects(told: Any, expected: Redirect | None) -> None:
+    assert client(transparentProxy=told).redirect == expected
+
+
+def test_readiness_is_told_at_a_port_or_a_socket() -> None:
+    assert client().readiness_address is None
+    port = {"dataplane.readinessReporter.port": "9902"}
+    assert client(**port).readiness_address == ("127.0.0.1", 9902)
+    features = {"features": ["feature-readiness-unix-socket"], "workdir": "/run/web"}
+    assert client(**port, **features).readiness_address == ("/run/web/kuma-readiness-reporter.sock", 0)
 
 
 @pytest.mark.parametrize("port", ["many", "-1", "70000", None, [], ""])

@@ -50,6 +50,14 @@ def test_only_what_is_ready_gets_traffic(inbound: dict[str, Any], expected: list
     assert ports(Selector(tags=TAGS), proxy("a", 1, **inbound)) == expected
 
 
+def test_others_reach_a_proxy_at_the_address_that_it_advertises() -> None:
+    document = proxy("a", 1, address="10.0.0.1")
+    document["networking"]["advertisedAddress"] = "203.0.113.7"
+    (found,) = Engine(view_of([mesh(), document])).get(selected_endpoints, "default", Selector(tags=TAGS))
+    assert (found.address, found.port) == ("203.0.113.7", 1)
+    assert b"203.0.113.7" in found.frame and b"10.0.0.1" not in found.frame
+
+
 @pytest.mark.parametrize(
     "selector",
     [

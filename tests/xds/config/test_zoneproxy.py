@@ -127,7 +127,7 @@ def test_an_ingress_passes_bytes_by_server_name_to_its_own_zone() -> None:
 def test_a_listener_without_destinations_says_who_it_is() -> None:
     (chain,) = config("ingress", INGRESS)[LISTENER]["self_zoneingress_dp_ingress"]["filterChains"]
     text = chain["filters"][0]["typedConfig"]["response"]["inlineString"]
-    assert text == f'{{"proxy": "ingress", "zone": "{ZONE}"}}'
+    assert text == f'{{"proxy":"ingress","zone":"{ZONE}"}}'
 
 
 # --- egress --------------------------------------------------------------------------------------

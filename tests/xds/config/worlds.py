@@ -39,7 +39,7 @@ def mesh(name: str = "default", **settings: Any) -> Json:
     return {"type": "Mesh", "name": name, **settings}
 
 
-MTLS = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}
+MTLS: Json = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}
 
 
 def dataplane(
@@ -79,7 +79,7 @@ def policy(kind: str, name: str, *, mesh: str = "default", **spec: Any) -> Json:
     return {"type": kind, "mesh": mesh, "name": name, "spec": spec}
 
 
-TRANSPARENT = {"transparentProxying": {"redirectPortInbound": 15006, "redirectPortOutbound": 15001}}
+TRANSPARENT: Json = {"transparentProxying": {"redirectPortInbound": 15006, "redirectPortOutbound": 15001}}
 
 
 def node(name: str, *, mesh: str = "default", **metadata: Any) -> NodeInfo:
