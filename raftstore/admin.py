@@ -103,11 +103,12 @@ class Admin:
         self.membership.tick(now)
 
     def follow(self, roster: Roster) -> None:
-        """Talk to whom the roster names, and no more to who is gone."""
+        """Talk to whom the roster names, and no more to who is gone, once it has had time to learn that."""
         for node_id, line in roster.items():
             if line.wanted is not Wanted.REMOVED:
                 self._learn(node_id, line.address)
-        gone = [node_id for node_id in self.addresses if self.membership.is_gone(node_id)]
+        parting = self.membership.parting
+        gone = [n for n in self.addresses if n not in parting and self.membership.is_gone(n)]
         for node_id in gone:
             if node_id == self._replica.id:
                 log.warning("%s is removed from the cluster: it can be stopped", node_id)

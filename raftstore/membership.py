@@ -31,7 +31,10 @@ TICK_S = 0.05
 CAUGHT_UP_ENTRIES = 100
 # How long a command waits for what it started. Longer is not its failure: it goes on by itself.
 WAIT_S = 8.0
+# For so long the leader goes on talking to a replica that is removed, which thus learns of it.
+PARTING_S = 1.0
 _ATTEMPTS = 5
+OUTDATED = "{} is removed from the cluster, and what it holds is out of date: stop it"
 
 
 class Membership:
@@ -44,6 +47,11 @@ class Membership:
         self._ticked_at = float("-inf")
         self._stepping: asyncio.Task[None] | None = None
         self._seen: tuple[object, ...] = ()
+        self._gone_since: dict[str, float] = {}
+        self.parting: tuple[str, ...] = ()  # gone, and still talked to
+        # Why this replica belongs to the cluster no more, or "". One that is down when it is removed never
+        # learns it.
+        self.excluded = ""
 
     @property
     def roster(self) -> Roster:
@@ -148,7 +156,9 @@ class Membership:
         self._ticked_at = now
         replica = self._replica
         roster = self.roster
-        seen = (self._version, replica.node.voters, len(replica.admin.addresses))
+        self.parting = self._parting(now)
+        self.excluded = OUTDATED.format(replica.id) if self.is_gone(replica.id) else ""
+        seen = (self._version, replica.node.voters, len(replica.admin.addresses), self.parting)
         if seen != self._seen:
             self._seen = seen
             replica.admin.follow(roster)
@@ -181,6 +191,13 @@ class Membership:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._replica.fail(error)
+
+    def _parting(self, now: float) -> tuple[str, ...]:
+        replica = self._replica
+        others = replica.admin.addresses.keys() - {replica.id} if replica.node.is_leader else ()
+        gone = [node_id for node_id in others if self.is_gone(node_id)]
+        self._gone_since = {node_id: self._gone_since.get(node_id, now) for node_id in gone}
+        return tuple(sorted(n for n, since in self._gone_since.items() if now - since < PARTING_S))
 
     def _caught_up(self) -> dict[str, int]:
         node = self._replica.node

@@ -23,7 +23,7 @@ class Member:
 
     id: str
     address: str
-    role: str  # leader | follower | candidate | observer | unknown
+    role: str  # leader | follower | candidate | observer | removed (of itself) | unknown
     connected: bool
     match_index: int | None = None
     wanted: str = ""

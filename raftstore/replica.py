@@ -42,10 +42,10 @@ from raftstore.rejoin import Rejoin
 from raftstore.settings import StoreConfig
 from raftstore.snapshot_transfer import Transfers
 from raftstore.state import State
-from raftstore.status import status_of
+from raftstore.status import status_of, why_no_leader
 from raftstore.transport import Transport
 from raftstore.types import FeedItem, Outcome, Txn
-from raftstore.waits import AppliedWaits
+from raftstore.waits import Answers, AppliedWaits
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Replica:
         now = self._loop.time()
         self._forwarder = Forwarder(4 * self.raft.election_timeout_max_s, now)
         self._waits = AppliedWaits()
-        self._reads: set[OnIndex] = set()  # not answered yet
+        self._reads: Answers[int | StoreError] = Answers()
         self._waits.applied(opened.machine.state.index)
         self._intake = Intake(
             propose=self.node.propose, answer=self._answer, time_ms=wall_ms, refusal=self._refusal
@@ -173,29 +173,19 @@ class Replica:
             on_done(Unavailable("this replica has ended"))
             return
         deadline = self._loop.time() + timeout_s
-        self._reads.add(on_done)
-
-        def done(result: int | StoreError) -> None:
-            if on_done in self._reads:
-                self._reads.remove(on_done)
-                on_done(result)
+        number = self._reads.add(deadline, on_done)
 
         def confirmed(index: int | None) -> None:
-            now = self._loop.time()
             if index is not None:
-                self._waits.add(
-                    index,
-                    deadline,
-                    lambda applied: done(index if applied else Unavailable(f"index {index} comes late")),
-                )
-            elif now + READ_RETRY_S > deadline or self._closing:
-                done(Unavailable(self._why_no_leader(), self.node.leader))
+                late = Unavailable(f"index {index} comes late")
+                self._waits.add(index, deadline, lambda ok: self._reads.answer(number, index if ok else late))
             else:
                 self._loop.call_later(READ_RETRY_S, ask)
 
         def ask() -> None:
-            self.node.read_index(confirmed)
-            self.kick()
+            if number in self._reads:
+                self.node.read_index(confirmed)
+                self.kick()
 
         ask()
 
@@ -352,6 +342,7 @@ class Replica:
         now = self._loop.time()
         self._forwarder.tick(now)
         self._waits.tick(now)
+        self._reads.tick(now, lambda: Unavailable(why_no_leader(self), self.node.leader))
         self.compactor.tick(now)
         self.transfers.tick(now)
         self.rejoin.tick(now)
@@ -408,10 +399,11 @@ class Replica:
 
     def _find_leader(self, now: float) -> None:
         leader = self.node.leader
-        if leader is not None and (leader == self.id or self._connected(leader)):
+        reached = leader is not None and (leader == self.id or self.connected(leader))
+        if reached and not self.admin.membership.excluded:
             self._forwarder.set_route(leader, now)
         else:
-            self._forwarder.set_route(None, now, self._why_no_leader())
+            self._forwarder.set_route(None, now, why_no_leader(self))
 
     def _forward(self, request: Request) -> None:
         if request.to == self.id:
@@ -446,18 +438,7 @@ class Replica:
             return f"leadership is being handed over to {self.node.transferring}"
         return ""
 
-    def _why_no_leader(self) -> str:
-        voters = self.node.voters
-        reached = [peer for peer in voters if peer == self.id or self._connected(peer)]
-        if 2 * len(reached) <= len(voters):
-            others = " or ".join(peer for peer in voters if peer not in reached)
-            return (
-                f"no quorum: of {', '.join(voters)} only {', '.join(reached) or 'none'} can be reached; "
-                f"ask {others}, which may have one"
-            )
-        return f"no leader: {', '.join(reached)} of {', '.join(voters)} are electing one"
-
-    def _connected(self, peer: str) -> bool:
+    def connected(self, peer: str) -> bool:
         return self.transport is not None and self.transport.connected(peer)
 
     def _now_ms(self) -> int:
@@ -478,9 +459,7 @@ class Replica:
         never = float("inf")
         self._forwarder.tick(never)
         self._waits.tick(never)
-        reads, self._reads = self._reads, set()
-        for on_done in reads:
-            on_done(Unavailable("this replica has ended"))
+        self._reads.tick(never, lambda: Unavailable("this replica has ended"))
 
 
 def wall_ms() -> int:

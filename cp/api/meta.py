@@ -74,15 +74,18 @@ class _Meta:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Whether reads and proxies can be served. A replica without quorum is ready: it
-        serves its view, and `writable` says that it takes no writes."""
+        serves its view, and `writable` says that it takes no writes. One that was removed is not: its
+        view will never move again."""
         live = self._context.live
         status = await self._status()
+        removed = status is not None and any(member.role == "removed" for member in status.members)
+        ready = live.ready and not removed
         body = {
-            "status": "ready" if live.ready else "not ready",
+            "status": "ready" if ready else "not ready",
             "index": live.index,
             "writable": bool(status and status.has_quorum and status.leader and not status.read_only_reason),
         }
-        return json_answer(body, 200 if live.ready else 503)
+        return json_answer(body, 200 if ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         context = self._context

@@ -142,6 +142,10 @@ async def role_is(replica: Replica, node_id: str, role: str) -> bool:
     return found is not None and found["role"] == role and found["connected"]
 
 
+async def unready(api: Api, replica: Replica) -> bool:
+    return not await api.ready(replica.api)
+
+
 async def leader_of(cluster: LocalMesh, api: Api) -> Replica:
     running = cluster.running_replicas()
     leader = await api.leader([replica.api for replica in running])
@@ -222,6 +226,11 @@ async def test_the_leader_is_removed_after_it_handed_over(
     others = [replica for replica in cluster.replicas if replica is not leader]
     told = await succeed("cluster", "remove", leader.name, *at(leader))
     assert told == f"{leader.name} is removed; its process can be stopped for good\n"
+    await until("it is not ready any more", lambda: unready(api, leader))
+    done = await raftmesh("cluster", "members", *at(leader))
+    assert f"{leader.name} is removed from the cluster, and what it holds is out of date" in done.err
+    with pytest.raises(ApiError, match="is removed from the cluster"):
+        await api.get(leader.api, f"{path('any')}?consistency=linearizable")
     await leader.process.stop()
     await until("another leads", led(api, others))
     assert set(await members(others[0])) == {replica.name for replica in others}
