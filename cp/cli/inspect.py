@@ -12,9 +12,21 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
-from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
+from cp.cli.client import Client
+from cp.cli.common import (
+    OUTPUTS,
+    add_connection_flags,
+    all_items,
+    client_of,
+    guarded,
+    kind_of,
+    path_of,
+    render,
+)
 from cp.cli.errors import CommandError
+from cp.cli.inspect_attachments import HEADING, affected_text, attached_text
 from cp.cli.inspect_places import ASPECTS, add_place_flags, is_about_a_place, place_text
 from cp.cli.inspect_status import status_text
 from cp.cli.inspect_tables import TABLES, Row
@@ -59,7 +71,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--tag", action="append", default=[], metavar="K=V", help="dataplanes with this tag")
     parser.add_argument("--gateway", action="store_true", help="dataplanes that are gateways")
     parser.add_argument("--ingress", action="store_true", help="dataplanes that are ingresses of old")
-    parser.add_argument("--new-api", action="store_true", help="as without: there is no other here")
+    parser.add_argument("--new-api", action="store_true", help="of a policy: only the proxies' names")
     parser.add_argument("--type", dest="aspect", choices=PROXY_TYPES, default="policies", help="of one proxy")
     parser.add_argument("--shadow", action="store_true", help="with --type=config: policies on trial count")
     parser.add_argument("--include", default="", help="with --type=config: diff")
@@ -98,14 +110,13 @@ def _list(args: argparse.Namespace) -> str:
     path = _LISTS[args.type]
     path = path if path.startswith("/") else f"/meshes/{args.mesh}/{path}"
     params = {"gateway": "true"} if args.gateway else {}
-    page = client_of(args).call("GET", path + _tags(args.tag), params=params).body
+    items = all_items(client_of(args), path + _tags(args.tag), params)
     if args.ingress:
-        page["items"] = [each for each in page["items"] if _is_ingress(each)]
-        page["total"] = len(page["items"])
+        items = [each for each in items if _is_ingress(each)]
     if args.output != "table":
-        return render(page, args.output)
+        return render({"total": len(items), "items": items, "next": None}, args.output)
     columns, rows = TABLES[path.strip("/").split("/")[-1 if args.type in ("meshes", "services") else -2]]
-    return _table(columns, rows, page["items"])
+    return _table(columns, rows, items)
 
 
 def _is_ingress(overview: Document) -> bool:
@@ -125,7 +136,7 @@ def _tags(tags: Sequence[str]) -> str:
         key, equals, value = tag.partition("=")
         if not key or not equals:
             raise CommandError(f"--tag {tag!r}: expected key=value")
-        parts.append(f"tag={key}:{value}")
+        parts.append(f"tag={quote(key)}:{quote(value)}")
     return f"?{'&'.join(parts)}" if parts else ""
 
 
@@ -143,8 +154,10 @@ def _proxy(args: argparse.Namespace) -> str:
     if is_about_a_place(args):
         return place_text(args, base)
     if args.aspect == "policies":
-        document = client_of(args).call("GET", f"{base}/_rules").body
-        return policies_text(document) if args.output == "table" else render(document, args.output)
+        document = _policies_of(client_of(args), base)
+        if args.output != "table":
+            return render(document, args.output)
+        return policies_text(document) if "rules" in document else attached_text(document)
     if args.aspect == "status":
         return _status(args, kind)
     suffix = {"config": "_config", "config-dump": "xds"}.get(args.aspect, args.aspect)
@@ -153,6 +166,19 @@ def _proxy(args: argparse.Namespace) -> str:
     params |= {"include_eds": "true"} if args.include_eds else {}
     body = client_of(args).call("GET", f"{base}/{suffix}", params=params).body
     return body if isinstance(body, str) else render(body, "json")
+
+
+def _policies_of(client: Client, base: str) -> Document:
+    """What applies to a proxy; of a Kuma that is too old for `_rules`, what attaches to it."""
+    found: Document
+    try:
+        found = client.call("GET", f"{base}/_rules").body
+    except CommandError as error:
+        older = client.call("GET", f"{base}/policies", missing_ok=True) if error.status == 404 else None
+        if older is None or older.status == 404:
+            raise
+        found = older.body
+    return found
 
 
 def _status(args: argparse.Namespace, kind: Kind) -> str:
@@ -200,11 +226,13 @@ def _origin_name(origin: Document) -> str:
 
 def _affected(args: argparse.Namespace) -> str:
     kind = kind_of(args.type)
-    is_policy = kind.is_policy
-    path = f"{path_of(kind, args.mesh, args.name)}/{'_resources/' if is_policy else ''}dataplanes"
+    is_named_only = args.new_api and kind.is_policy
+    path = f"{path_of(kind, args.mesh, args.name)}/{'_resources/' if is_named_only else ''}dataplanes"
     page = client_of(args).call("GET", path).body
     if args.output != "table":
         return render(page, args.output)
-    if not is_policy:
-        return "".join(f"{item['dataplane']['name']}\n" for item in page["items"])
-    return "Affected data plane proxies:\n\n" + "".join(f"  {item['name']}\n" for item in page["items"])
+    if is_named_only:
+        return HEADING + "".join(f"  {item['name']}\n" for item in page["items"])
+    if kind.is_policy:
+        return affected_text(page)
+    return "".join(f"{item['dataplane']['name']}\n" for item in page["items"])

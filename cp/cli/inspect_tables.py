@@ -107,12 +107,17 @@ def _dataplane(overview: Document, now: datetime) -> list[str]:
         age(_at(mtls or {}, "lastCertificateRegeneration") or "", now),
         _date(_at(mtls or {}, "certificateExpirationTime")),
         str(_at(mtls or {}, "certificateRegenerations") or 0),
-        "-" if mtls is None else mtls.get("issuedBackend", ""),
+        _cert_backend(mtls),
         ",".join(_at(mtls or {}, "supportedBackends") or ()),
         *_versions(insight),
         ", ".join(f"{name}: {version}" for name, version in sorted(dependencies.items())) or "-",
         ";".join(notes),
     ]
+
+
+def _cert_backend(mtls: Document | None) -> str:
+    """ "-" without a certificate; "unknown" when the control plane that issued it did not say."""
+    return "-" if mtls is None else str(mtls.get("issuedBackend") or "unknown")
 
 
 def _stored(kind: str, overview: Document, spec: Document) -> Resource:

@@ -90,7 +90,7 @@ class Seam:
             return
         outcome = await self.worker.store.submit(Txn(tuple(writes)))
         assert outcome.applied
-        assert await self.worker.live.wait_for(outcome.index, 5.0)
+        assert await self.worker.live.wait_for(outcome.index, 60.0)
 
     async def call(self, method: str, path: str, body: str | None = None) -> Answer:
         """One request; `body` is JSON or YAML, which is JSON's superset."""

@@ -113,7 +113,7 @@ async def _answered(seam: Seam, golden: Path, answer: dict[str, Any], score: Sui
 
 def _legacy(stem: str, answer: dict[str, Any]) -> str:
     """The legacy kind that an answer of a retired endpoint is about."""
-    kinds = {kind for item in answer["items"] for kind in item.get("matchedPolicies") or ()}
+    kinds = {kind for item in answer.get("items") or () for kind in item.get("matchedPolicies") or ()}
     if kinds:
         return min(kinds)
     words = stem.removeprefix("inspect-")

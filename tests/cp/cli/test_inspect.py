@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from cp.cli import build_parser
 from cp.cli.inspect import _tags, policies_text
 from cp.cli.inspect_tables import TABLES
+from tests.cp.cli.conftest import Cli
+from tests.cp.conftest import Api
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 YESTERDAY, EARLIER = "2026-01-01T00:00:00Z", "2025-12-31T00:00:00Z"
@@ -160,3 +163,26 @@ def test_what_cannot_be_inspected(
     parsed = build_parser("inspect").parse_args(["inspect", *arguments, "--no-config"])
     assert parsed.handler(parsed) == 1
     assert message in capsys.readouterr().err
+
+
+async def test_a_list_is_whole_however_many_pages_it_has(api: Api, cli: Cli) -> None:
+    """kumactl shows the first hundred and says nothing of the others."""
+    await api.mesh()
+    dataplane = {
+        "type": "Dataplane",
+        "mesh": "default",
+        "networking": {"address": "10.0.0.1", "inbound": [INBOUND]},
+    }
+    operations = [{"op": "put", "resource": dataplane | {"name": f"dp-{n:03}"}} for n in range(120)]
+    answer = await api.call("POST", "/transactions", {"operations": operations})
+    assert answer.status == 200, answer.text
+    ran = await cli("inspect", "dataplanes", api=api)
+    assert len(ran.out.splitlines()) == 121, ran.err
+    listed = yaml.safe_load((await cli("inspect", "dataplanes", "-o", "yaml", api=api)).out)
+    assert (listed["total"], len(listed["items"]), listed["next"]) == (120, 120, None)
+
+
+def test_a_certificate_of_an_unknown_authority() -> None:
+    overview = {"mesh": "m", "name": "dp", "dataplane": {"networking": {"address": "10.0.0.1"}}}
+    found = row("dataplanes", overview | {"dataplaneInsight": {"mTLS": {"certificateRegenerations": 1}}})
+    assert (found["CERT BACKEND"], found["CERT REGENERATIONS"]) == ("unknown", "1")
