@@ -93,7 +93,7 @@ def metric_items(
 
 def _pushed(endpoint: str, client: Client) -> Iterator[Item]:
     found = otel_collector(endpoint)
-    name = f"_kuma:metrics:opentelemetry:{found.name}"
+    name = f"{'system_meshmetric_otel_' if client.unified else '_kuma:metrics:opentelemetry:'}{found.name}"
     socket = f"{client.work_dir}/kuma-otel-{found.name}.sock"
     yield collector_item(Collector(name, found.host, found.port, True, breakers=False, ipv6=client.ipv6))
     yield _listener_item(MetricListener(name, socket, 0, grpc=True))
@@ -102,7 +102,8 @@ def _pushed(endpoint: str, client: Client) -> Iterator[Item]:
 def _scraped(
     backend: Any, facts: DataplaneFacts, client: Client, security: tls.Security | None
 ) -> Iterator[Item]:
-    name = f"_kuma:metrics:prometheus:{backend.client_id or DEFAULT_BACKEND}"
+    start = "system_meshmetric_prometheus_" if client.unified else "_kuma:metrics:prometheus:"
+    name = f"{start}{backend.client_id or DEFAULT_BACKEND}"
     where = _envoy(facts, client) if client.plain_metrics else _runner(facts, client)
     if where is None:
         return

@@ -45,7 +45,8 @@ class Source:
     """What access logs and spans tell of the proxy.
 
     log_socket: where the runner takes log lines for collectors. workload: KRI, "" without one.
-    log_clusters: (endpoint of a collector, name of its cluster), of those that log records go to.
+    log_clusters: (endpoint of a collector, name of its cluster), of those that log records go to. unified: the
+    proxy wants the new names.
     """
 
     service: str
@@ -55,6 +56,7 @@ class Source:
     log_socket: str = ""
     workload: str = ""
     log_clusters: Pairs = ()
+    unified: bool = False
 
     def log_cluster(self, endpoint: str) -> str:
         """The cluster of a collector of log records."""

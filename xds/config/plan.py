@@ -80,7 +80,7 @@ def sidecar_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
     else:
         security = tls.mesh_security(settings, unified=client.unified)
     proxy = confs.single_confs(ctx, mesh, matched.to)
-    clusters = telemetry.log_clusters(_logging(ctx, mesh, matched))
+    clusters = telemetry.log_clusters(_logging(ctx, mesh, matched), unified=client.unified)
     source = source_of(facts, client, clusters) if logs(matched) else None
     permissive = _permissive(ctx, facts, security, matched)
     items = [
@@ -199,6 +199,7 @@ def source_of(facts: DataplaneFacts, client: Client, clusters: Pairs) -> Source:
         client.socket(f"kuma-al-{facts.name}-{facts.mesh}"),
         naming.kri("wl", facts.mesh, workload, zone=facts.zone) if workload else "",
         clusters,
+        client.unified,
     )
 
 
@@ -400,7 +401,7 @@ def _telemetry(
     security: tls.Security | None,
     proxy: KindConfs,
 ) -> Iterator[Item]:
-    yield from telemetry.trace_items(proxy, ipv6=client.ipv6)
+    yield from telemetry.trace_items(proxy, ipv6=client.ipv6, unified=client.unified)
     yield from metrics.metric_items(proxy, facts, client, security)
     documents = []
     if client.embedded_dns:

@@ -59,22 +59,24 @@ def collector_item(collector: Collector) -> Item:
     return Item(CLUSTER, collector.name, collector_cluster.query(collector))
 
 
-def trace_items(proxy: KindConfs, *, ipv6: bool) -> Iterator[Item]:
+def trace_items(proxy: KindConfs, *, ipv6: bool, unified: bool) -> Iterator[Item]:
     """The cluster that spans go to."""
     conf = conf_of(trace.KIND, proxy)
     for backend in (conf.backends or ()) if conf is not None else ():
-        name, found = trace.collector_of(backend)
+        name, found = trace.collector_of(backend, unified=unified)
         http2 = backend.type == "OpenTelemetry"
         yield collector_item(Collector(name, found.host, found.port, http2, ipv6=ipv6))
 
 
-def log_clusters(all_confs: Iterable[KindConfs]) -> Pairs:
-    """(endpoint, name of its cluster) of each collector of log records; they are numbered."""
+def log_clusters(all_confs: Iterable[KindConfs], *, unified: bool) -> Pairs:
+    """(endpoint, name of its cluster) of each collector of log records: numbered, or (new) by their addresses."""
     found: dict[str, None] = {}
     for confs in all_confs:
         for _, text in (pair for pair in confs if pair[0] == accesslog.KIND):
             backends = conf_of(accesslog.KIND, ((accesslog.KIND, text),)).backends or ()
             found.update({b.open_telemetry.endpoint: None for b in backends if b.type == "OpenTelemetry"})
+    if unified:
+        return tuple((each, f"system_meshaccesslog_otel_{otel_collector(each).name}") for each in found)
     return tuple((endpoint, f"meshaccesslog:opentelemetry:{n}") for n, endpoint in enumerate(found))
 
 

@@ -86,7 +86,7 @@ def _tags(conf: Any, source: Source) -> list[Draft]:
 
 
 def _provider(backend: Any, source: Source, place: str) -> Draft:
-    name, _ = collector_of(backend)
+    name, _ = collector_of(backend, unified=source.unified)
     if backend.type == "Zipkin":
         found = backend.zipkin
         collector = http_collector(found.url, ZIPKIN_PORT)
@@ -109,10 +109,12 @@ def _provider(backend: Any, source: Source, place: str) -> Draft:
     return named("envoy.tracers.opentelemetry", OTEL, {"grpc_service": grpc, "service_name": service})
 
 
-def collector_of(backend: Any) -> tuple[str, Collector]:
+def collector_of(backend: Any, *, unified: bool) -> tuple[str, Collector]:
     """The name of the cluster of a backend, and where it leads."""
+    start = "system_meshtrace_" if unified else "meshtrace:"
     if backend.type == "Zipkin":
-        return "meshtrace:zipkin", http_collector(backend.zipkin.url, ZIPKIN_PORT)
+        return f"{start}zipkin", http_collector(backend.zipkin.url, ZIPKIN_PORT)
     if backend.type == "Datadog":
-        return "meshtrace:datadog", http_collector(backend.datadog.url, DATADOG_PORT)
-    return "meshtrace:opentelemetry", otel_collector(backend.open_telemetry.endpoint)
+        return f"{start}datadog", http_collector(backend.datadog.url, DATADOG_PORT)
+    found = otel_collector(backend.open_telemetry.endpoint)
+    return f"{start}otel_{found.name}" if unified else f"{start}opentelemetry", found
