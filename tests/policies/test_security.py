@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from cp.ca.backends import backend_of
 from cp.ca.x509 import Authority
 from cp.up.story import until
 from tests.policies.conftest import show_logs
-from tests.policies.harness import DEADLINE_S, HOST, Services
+from tests.policies.harness import DEADLINE_S, HOST, Seen, Services
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -160,6 +161,73 @@ async def test_meshtrafficpermission_by_identity_of_bytes(mesh: Services) -> Non
             return await mesh.says(mesh.ports.lines) == "v1: hello"
 
         await until("the connection is served", open_again)
+
+
+def for_caller(identity: str, default: Any, others: Any = None) -> Any:
+    """Rules at v1 for one caller, and for everybody else."""
+    found = [{"matches": [{"spiffeID": {"type": "Exact", "value": identity}}], "default": default}]
+    return {**AT_V1, "rules": found + ([{"default": others}] if others is not None else [])}
+
+
+OTHER_ID = "spiffe://default/other"
+
+
+async def test_meshtimeout_of_one_caller(mesh: Services) -> None:
+    async def slow(seen: Seen) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.Response(text="late")
+
+    mesh.apps["v1"].answer = slow
+    short, long = ({"http": {"requestTimeout": text}} for text in ("100ms", "20s"))
+    async with mesh.policy("MeshTimeout", for_caller(WEB_ID, short, long)):
+        await statuses(mesh, (504, 200))
+        await mesh.put("meshtimeouts", "MeshTimeout", "tried", spec=for_caller(OTHER_ID, short, long))
+        await statuses(mesh, (200, 200))
+
+
+async def test_meshratelimit_of_one_caller(mesh: Services) -> None:
+    rates = [{"local": {"http": {"requestRate": {"num": num, "interval": "300s"}}}} for num in (1, 100_000)]
+    async with mesh.policy("MeshRateLimit", for_caller(WEB_ID, *rates)):
+        await statuses(mesh, (429, 200))
+        await mesh.put("meshratelimits", "MeshRateLimit", "tried", spec=for_caller(OTHER_ID, *rates))
+        await statuses(mesh, (200, 200))
+        assert [(await mesh.request(mesh.ports.v1)).status for _ in range(5)] == [200] * 5
+
+
+async def test_meshfaultinjection_of_one_caller(mesh: Services) -> None:
+    def abort(status: int) -> Any:
+        return {"http": [{"abort": {"httpStatus": status, "percentage": 100}}]}
+
+    async with mesh.policy("MeshFaultInjection", for_caller(WEB_ID, abort(418), abort(451))):
+        await statuses(mesh, (418, 200))
+        spec = for_caller(OTHER_ID, abort(418), abort(451))
+        await mesh.put("meshfaultinjections", "MeshFaultInjection", "tried", spec=spec)
+        await statuses(mesh, (451, 200))
+
+
+async def test_meshaccesslog_of_one_caller(mesh: Services) -> None:
+    """Requests and connections, each in the file of the rule that is for its caller."""
+    paths = [mesh.directory / name for name in ("caller.log", "others.log")]
+    plain = {"type": "Plain", "plain": "%PROTOCOL%|%REQ(:PATH)%"}
+    of_web, of_others = (
+        {"backends": [{"type": "File", "file": {"path": str(path), "format": plain}}]} for path in paths
+    )
+
+    async def logged(path: Path) -> None:
+        async def so() -> bool:
+            await mesh.request(mesh.ports.v1, "/by-caller")
+            await mesh.says(mesh.ports.lines)
+            lines = path.read_text().splitlines() if path.exists() else []
+            return "HTTP/2|/by-caller" in lines and "-|-" in lines
+
+        await until(f"{path.name} has a request and a connection", so, DEADLINE_S)
+
+    async with mesh.policy("MeshAccessLog", for_caller(WEB_ID, of_web, of_others)):
+        await logged(paths[0])
+        assert not paths[1].exists() or not paths[1].read_text()
+        spec = for_caller(OTHER_ID, of_web, of_others)
+        await mesh.put("meshaccesslogs", "MeshAccessLog", "tried", spec=spec)
+        await logged(paths[1])
 
 
 async def serials(mesh: Services, proxy: str) -> set[str]:

@@ -39,6 +39,9 @@ from xds.engine import Context, derivation
 
 KINDS = tuple(kind.name for kind in POLICY_KINDS)
 
+BY_CALLER = frozenset({"MeshAccessLog", "MeshRateLimit", "MeshTimeout"})
+"""Kinds beside permissions and faults whose `rules` may be for some callers only."""
+
 Names = tuple[str, ...]
 KindConfs = tuple[tuple[str, str], ...]
 """(kind, canonical JSON) in order of application, only of kinds that say something."""
@@ -289,17 +292,36 @@ def permission_rules(ctx: Context, mesh: str, names: Names) -> str:
 
 
 @derivation
-def fault_rules(ctx: Context, mesh: str, names: Names) -> str:
-    """The faults of one inbound as JSON: {"rules": [...], "from": [...]}."""
-    items = _items(ctx, "MeshFaultInjection", mesh, names)
-    rules = from_rules(ctx, "MeshFaultInjection", mesh, names)
-    catch_all = rules.catch_all()
+def caller_rules(ctx: Context, kind: str, mesh: str, names: Names) -> str:
+    """What a kind says of traffic into one inbound by who calls, as JSON: the first rule that fits a caller is
+    its rule, one without a match is for everybody else; "" when nobody is told apart."""
+    found = _ordered(from_rules(ctx, kind, mesh, names))
+    return text_of({"rules": found}) if any("match" in rule for rule in found) else ""
+
+
+def _ordered(rules: InboundRules) -> list[dict[str, Any]]:
     found = [
         {"kri": rule.origins[-1].meta.kri, "match": match, "conf": rule.conf}
         for match, rule in rules.matched()
     ]
+    catch_all = rules.catch_all()
     if catch_all is not None:
         found.append({"kri": catch_all.origins[-1].meta.kri, "conf": catch_all.conf})
+    return found
+
+
+def confs_by_caller(ctx: Context, kind: str, mesh: str, names: Names) -> KindConfs:
+    """Each conf of a kind that is for some callers only, as (kind, text) pairs."""
+    text = caller_rules(ctx, kind, mesh, names)
+    rules = msgspec.json.decode(text)["rules"] if text else ()
+    return tuple((kind, text_of(rule["conf"])) for rule in rules)
+
+
+@derivation
+def fault_rules(ctx: Context, mesh: str, names: Names) -> str:
+    """The faults of one inbound as JSON: {"rules": as `caller_rules`, "from": by tags}."""
+    items = _items(ctx, "MeshFaultInjection", mesh, names)
+    found = _ordered(from_rules(ctx, "MeshFaultInjection", mesh, names))
     by_tags = by_precedence(from_subset_rules("MeshFaultInjection", list(from_entries(items))))
     return text_of({"rules": found, "from": [_subset(rule) for rule in by_tags]})
 
@@ -323,6 +345,8 @@ def inbound_rules_by_client(ctx: Context, mesh: str, matched: Iterable[tuple[str
             found.append((kind, permission_rules(ctx, mesh, names)))
         elif kind == "MeshFaultInjection":
             found.append((kind, fault_rules(ctx, mesh, names)))
+        elif kind in BY_CALLER and (text := caller_rules(ctx, kind, mesh, names)):
+            found.append((kind, text))
     return tuple(found)
 
 
@@ -340,6 +364,28 @@ def sni_conf(ctx: Context, kind: str, mesh: str, names: Names, sni: str) -> str:
 def sni_confs(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], sni: str) -> KindConfs:
     """The confs of all kinds for traffic into a listener that asks for one server name."""
     found = ((kind, sni_conf(ctx, kind, mesh, names, sni)) for kind, names in matched)
+    return tuple((kind, text) for kind, text in found if text)
+
+
+@derivation
+def sni_rules(ctx: Context, kind: str, mesh: str, names: Names, sni: str) -> str:
+    """As `caller_rules`, also when nobody is told apart, of traffic that asks for one server name."""
+    found = []
+    for rule in _ordered(from_rules(ctx, kind, mesh, names)):
+        match = dict(rule.pop("match", {}))
+        asked = match.pop("sni", None)
+        if asked is not None and asked.get("value") != sni:
+            continue
+        found.append(rule | {"match": match} if match else rule)
+        if not match:
+            break
+    return text_of({"rules": found}) if found else ""
+
+
+def sni_rules_by_client(ctx: Context, mesh: str, matched: Iterable[tuple[str, Names]], sni: str) -> KindConfs:
+    """As `inbound_rules_by_client`, of traffic into a listener that asks for one server name."""
+    kinds = BY_CALLER | {"MeshFaultInjection"}
+    found = ((kind, sni_rules(ctx, kind, mesh, names, sni)) for kind, names in matched if kind in kinds)
     return tuple((kind, text) for kind, text in found if text)
 
 

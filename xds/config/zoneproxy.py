@@ -40,7 +40,8 @@ DIRECT_RESPONSE = "envoy.extensions.filters.network.direct_response.v3.Config"
 class Chain:
     """What happens to traffic that asks for one server name.
 
-    security: set when TLS ends here. confs, permissions: of policies for this server name.
+    security: set when TLS ends here. confs, permissions: of policies for this server name. rules: of
+    those, what depends on who calls. service: display name of where it leads.
     """
 
     sni: str
@@ -49,6 +50,8 @@ class Chain:
     security: tls.Security | None = None
     confs: KindConfs = ()
     permissions: str = ""
+    rules: KindConfs = ()
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,11 @@ def _egress(
     for target, port, name in _ports(ctx, facts.mesh, "MeshExternalService"):
         sni = tls.sni_of(security, target, port)
         policies = confs.sni_confs(ctx, facts.mesh, names, sni)
-        chains.append(Chain(sni, name, port.protocol, security.for_anybody(), policies, permissions))
+        rules = confs.sni_rules_by_client(ctx, facts.mesh, names, sni)
+        service = target.display_name
+        chains.append(
+            Chain(sni, name, port.protocol, security.for_anybody(), policies, permissions, rules, service)
+        )
         value = external.External(
             name=name,
             mesh=target.mesh,

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xds.config import hcm
 from xds.config.confs import KindConfs
 from xds.config.draft import Draft
 from xds.config.policies import (
     accesslog,
+    callers,
     circuitbreaker,
     faultinjection,
     healthcheck,
@@ -61,6 +63,9 @@ GATEWAY_KINDS = frozenset({"MeshAccessLog", "MeshFaultInjection", "MeshRateLimit
 GATEWAY_ROUTE_KINDS = frozenset({"MeshRateLimit"})
 """Kinds of `to` that configure routes of gateways only."""
 
+NOTED_KINDS = ("MeshAccessLog", "MeshTimeout")
+"""Kinds for which it is noted in requests which rule is theirs."""
+
 PASSTHROUGH_KINDS = frozenset({"MeshAccessLog"})
 """Kinds whose conf for the whole mesh is for traffic that leaves it, too."""
 
@@ -89,6 +94,7 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     ratelimit.edit_inbound_listener(draft, inbound)
     timeout.edit_inbound_listener(draft, inbound)
     permission.edit_inbound_listener(draft, inbound)
+    callers.note_callers(hcm.managers(draft), inbound.rules, NOTED_KINDS)
 
 
 def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
@@ -133,9 +139,13 @@ def edit_external(draft: Draft, external: External) -> None:
 
 def edit_zone_chain(draft: Draft, chain: Chain, listener: ZoneListener) -> None:
     """Apply what policies say of traffic for one server name to its filter chain in an egress."""
+    accesslog.edit_zone_chain(draft, chain, listener.source)
     trace.edit_zone_chain(draft, listener)
+    faultinjection.edit_zone_chain(draft, chain)
+    ratelimit.edit_zone_chain(draft, chain)
     timeout.edit_zone_chain(draft, chain)
     permission.edit_zone_chain(draft, chain, listener)
+    callers.note_callers(hcm.managers({"filter_chains": [draft]}), chain.rules, NOTED_KINDS)
 
 
 def edit_passthrough(draft: Draft, value: Passthrough) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xds.config import hcm
 from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Fields, named
+from xds.config.policies import callers
 from xds.config.policies.collectors import any_value
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from xds.config.outbound import Outbound, Source
     from xds.config.routes import Route
     from xds.config.transparent import Passthrough
+    from xds.config.zoneproxy import Chain
 
 KIND = "MeshAccessLog"
 FILE = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 OTEL = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
-LUA = "envoy.extensions.filters.http.lua.v3.Lua"
-LUA_FILTER = "envoy.filters.http.lua"
 ROUTES_NAMESPACE = "kuma.routes"
 ROUTE_KEY = "route_kri"
 LUA_CODE = """\
@@ -65,7 +65,34 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Log what comes in."""
     if inbound.source is not None:
         values = _inbound_values(inbound.source, inbound.facts.service)
-        _add(draft, _backends(inbound.confs), values, inbound.source)
+        rules = callers.rules_of(KIND, inbound.rules)
+        if rules:
+            _add_by_caller(draft, rules, values, inbound.source)
+        else:
+            _add(draft, _backends(inbound.confs), values, inbound.source)
+
+
+def edit_zone_chain(draft: Draft, chain: Chain, source: Source | None) -> None:
+    """Log what leaves through an egress for one server name."""
+    if source is not None:
+        values = {**_inbound_values(source, chain.service), "%KUMA_TRAFFIC_DIRECTION%": "OUTBOUND"}
+        _add_by_caller({"filter_chains": [draft]}, callers.rules_of(KIND, chain.rules), values, source)
+
+
+def _add_by_caller(draft: Draft, rules: Iterable[callers.Rule], values: Values, source: Source) -> None:
+    """Log by who calls. Chains without certificates know nobody: there all are everybody else."""
+    for rule in rules:
+        backends = rule.typed(KIND).backends or ()
+        for chain in draft["filter_chains"]:
+            part = {"filter_chains": [chain]}
+            known = "transport_socket" in chain
+            only = callers.connections_of(rule) if known else None
+            for backend in backends:
+                for config in hcm.managers(part):
+                    requests = callers.requests_of(KIND, rule)
+                    _append(config, backend, HTTP_FORMAT, values, source, requests)
+                for config in hcm.tcp_proxies(part) if known or rule.match is None else ():
+                    _append(config, backend, TCP_FORMAT, values, source, only)
 
 
 def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
@@ -99,13 +126,13 @@ def edit_outbound_listener(draft: Draft, outbound: Outbound) -> None:
     if by_route:
         for manager in hcm.managers(draft):
             code = {"default_source_code": {"inline_string": LUA_CODE}}
-            hcm.prepend_http_filter(manager, named(LUA_FILTER, LUA, code))
+            hcm.prepend_http_filter(manager, named(callers.LUA_FILTER, callers.LUA, code))
 
 
 def edit_route(draft: Draft, route: Route, outbound: Outbound) -> None:
     """Let the Lua filter know which route it is, if the route has a log of its own."""
     if route.kri and outbound.source is not None and _backends(route.confs):
-        draft["metadata"] = {"filter_metadata": {LUA_FILTER: Fields({ROUTE_KEY: route.kri})}}
+        draft["metadata"] = {"filter_metadata": {callers.LUA_FILTER: Fields({ROUTE_KEY: route.kri})}}
 
 
 def edit_passthrough(draft: Draft, passthrough: Passthrough) -> None:

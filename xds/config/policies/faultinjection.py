@@ -1,13 +1,13 @@
 """MeshFaultInjection: faults on purpose, each a filter of its own in front of the router.
 
-For some clients only: by identity (`rules`), the filter sits in a matcher that skips it for others; by
-tags (`from`), it looks at a header in which clients tell their tags.
+For some clients only: by identity (`rules`) as in callers.py; by tags (`from`), the filter looks at a header
+in which clients tell their tags.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,18 +17,17 @@ from xds.config.confs import raw_conf
 from xds.config.draft import Draft, duration, named
 from xds.config.facts import Pairs
 from xds.config.percent import fraction
-from xds.config.policies.permission import predicate
+from xds.config.policies import callers
 
 if TYPE_CHECKING:
     from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
     from xds.config.outbound import Outbound
+    from xds.config.zoneproxy import Chain
 
 KIND = "MeshFaultInjection"
 FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
 FAULT_FILTER = "envoy.filters.http.fault"
-WITH_MATCHER = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
-SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 TAGS_HEADER = "x-kuma-tags"
 _KBPS = {"k": 1, "M": 1_000, "G": 1_000_000}
 _LIMIT = re.compile(r"(\d*)\s?([kMG])bps")
@@ -40,11 +39,9 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Put the faults of an inbound into its HTTP connection managers."""
     text = dict(inbound.rules).get(KIND, "")
     found: Json = msgspec.json.decode(text) if text else {}
-    mesh = inbound.mesh if inbound.security is not None and not inbound.security.spiffe else ""
+    rules = callers.rules_of(KIND, inbound.rules)
     for manager in hcm.managers(draft):
-        for rule in found.get("rules") or ():
-            for fault in rule["conf"].get("http") or ():
-                hcm.insert_http_filter(manager, _by_identity(rule, _fault(fault), mesh))
+        _insert(manager, rules, inbound.callers_mesh)
         for rule in found.get("from") or ():
             for fault in rule["conf"].get("http") or ():
                 fields = _fault(fault) | _by_tags(rule["tags"])
@@ -57,6 +54,19 @@ def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
     for manager in hcm.managers(draft):
         for fault in (conf or {}).get("http") or ():
             hcm.insert_http_filter(manager, named(FAULT_FILTER, FAULT, _fault(fault)))
+
+
+def edit_zone_chain(draft: Draft, chain: Chain) -> None:
+    """Put the faults of what leaves through an egress for one server name into its connection manager."""
+    rules = callers.rules_of(KIND, chain.rules)
+    for manager in hcm.managers({"filter_chains": [draft]}):
+        _insert(manager, rules, "")
+
+
+def _insert(manager: Draft, rules: Iterable[callers.Rule], mesh: str) -> None:
+    for rule in rules:
+        for fault in rule.conf.get("http") or ():
+            hcm.insert_http_filter(manager, callers.only_for(rule, FAULT_FILTER, FAULT, _fault(fault), mesh))
 
 
 def _fault(fault: Json) -> Draft:
@@ -82,19 +92,6 @@ def kilobits(limit: str) -> int:
     if found is None:
         raise ValueError(f"responseBandwidth.limit: {limit!r} is no bandwidth such as 50Mbps")
     return int(found[1] or 0) * _KBPS[found[2]]
-
-
-def _by_identity(rule: Json, fault: Draft, mesh: str) -> Draft:
-    match = rule.get("match")
-    if match is None:
-        return named(rule["kri"], FAULT, fault)
-    others = {"not_matcher": predicate(match, mesh)}
-    skip = {"predicate": others, "on_match": {"action": named("skip", SKIP)}}
-    fields = {
-        "extension_config": named(FAULT_FILTER, FAULT, fault),
-        "xds_matcher": {"matcher_list": {"matchers": [skip]}},
-    }
-    return named(rule["kri"], WITH_MATCHER, fields)
 
 
 # --- by tags -------------------------------------------------------------------------------------

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xds.config import hcm
 from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Typed, duration, named, wrapped
+from xds.config.policies import callers
 from xds.config.routes import header_option
 
 if TYPE_CHECKING:
     from xds.config.gateway import GatewayListener
     from xds.config.inbound import Inbound
+    from xds.config.zoneproxy import Chain
 
 KIND = "MeshRateLimit"
 HTTP_LIMIT = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
@@ -23,15 +26,33 @@ _ALL = {"numerator": 100}
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Limit the requests, the connections or both of an inbound."""
-    conf = conf_of(KIND, inbound.confs)
-    if conf is None or conf.local is None:
-        return
-    if _limits_requests(conf):
-        for manager in hcm.managers(draft):
+    _edit(draft, conf_of(KIND, inbound.confs), callers.rules_of(KIND, inbound.rules), inbound.callers_mesh)
+
+
+def edit_zone_chain(draft: Draft, chain: Chain) -> None:
+    """Limit the requests, the connections or both that leave through an egress for one server name."""
+    _edit({"filter_chains": [draft]}, conf_of(KIND, chain.confs), callers.rules_of(KIND, chain.rules), "")
+
+
+def _edit(draft: Draft, conf: Any, rules: Sequence[callers.Rule], mesh: str) -> None:
+    for manager in hcm.managers(draft):
+        if any(rule.match is not None for rule in rules):
+            _limit_callers(manager, rules, mesh)
+        elif conf is not None and _limits_requests(conf):
             hcm.insert_http_filter(manager, named(HTTP_FILTER, HTTP_LIMIT, {"stat_prefix": "rate_limit"}))
             for route in hcm.routes_of(manager):
                 _limit_route(route, conf.local.http)
-    _limit_connections(draft, conf.local.tcp)
+    if conf is not None and conf.local is not None:
+        _limit_connections(draft, conf.local.tcp)
+
+
+def _limit_callers(manager: Draft, rules: Iterable[callers.Rule], mesh: str) -> None:
+    """A filter for each rule that limits requests; each has a bucket of its own."""
+    for rule in rules:
+        conf = rule.typed(KIND)
+        if _limits_requests(conf):
+            fields = _limit(conf.local.http)
+            hcm.insert_http_filter(manager, callers.only_for(rule, HTTP_FILTER, HTTP_LIMIT, fields, mesh))
 
 
 def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
@@ -44,12 +65,12 @@ def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
 def edit_gateway_route(draft: Draft, confs: KindConfs) -> None:
     """Limit the requests of a route of a gateway; the filter is there."""
     conf = conf_of(KIND, confs)
-    if conf is not None and conf.local is not None and _limits_requests(conf):
+    if conf is not None and _limits_requests(conf):
         _limit_route(draft, conf.local.http)
 
 
 def _limits_requests(conf: Any) -> bool:
-    http = conf.local.http
+    http = conf.local.http if conf.local is not None else None
     return http is not None and not http.disabled and http.request_rate is not None
 
 
@@ -62,6 +83,10 @@ def _limit_connections(draft: Draft, tcp: Any) -> None:
 
 
 def _limit_route(route: Draft, http: Any) -> None:
+    route.setdefault("typed_per_filter_config", {})[HTTP_FILTER] = Typed(HTTP_LIMIT, _limit(http))
+
+
+def _limit(http: Any) -> Draft:
     fields: Draft = {
         "stat_prefix": "rate_limit",
         "token_bucket": _bucket(http.request_rate),
@@ -80,7 +105,7 @@ def _limit_route(route: Draft, http: Any) -> None:
                 for value in h.value.split(",")
             ),
         ]
-    route.setdefault("typed_per_filter_config", {})[HTTP_FILTER] = Typed(HTTP_LIMIT, fields)
+    return fields
 
 
 def _bucket(rate: Any) -> Draft:

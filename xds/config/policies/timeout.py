@@ -6,13 +6,15 @@ the defaults here hold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mesh.policy.durations import parse_ns
 from xds.config import cluster, hcm
 from xds.config.confs import KindConfs, conf_of
-from xds.config.draft import Draft, duration, duration_ns, seconds
+from xds.config.draft import Draft, copied, duration, duration_ns, seconds
 from xds.config.facts import is_http
+from xds.config.policies import callers
 
 if TYPE_CHECKING:
     from xds.config.external import External
@@ -63,26 +65,37 @@ def _ns(conf: Any, name: str, default: int) -> int:
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
     """Timeouts of traffic from clients."""
-    conf = conf_of(KIND, inbound.confs)
-    if conf is None:
-        return
-    _edit_filters(draft, conf)
+    _edit_inbound(draft, conf_of(KIND, inbound.confs), callers.rules_of(KIND, inbound.rules))
+
+
+def _edit_inbound(draft: Draft, conf: Any, rules: Sequence[callers.Rule]) -> None:
+    if conf is not None:
+        _edit_filters(draft, conf)
     for manager in hcm.managers(draft):
-        for route in hcm.routes_of(manager):
-            _edit_route(route, conf)
+        for host in manager["route_config"]["virtual_hosts"]:
+            common = host["routes"]
+            host["routes"] = [_route_of(rule, route) for rule in rules for route in common if rule.match]
+            host["routes"] += common
+            for route in common if conf is not None else ():
+                _edit_route(route, conf)
+
+
+def _route_of(rule: callers.Rule, route: Draft) -> Draft:
+    """A route for the callers of one rule. Only timeouts of requests can depend on who sends them."""
+    own = copied(route)
+    own["match"]["dynamic_metadata"] = [callers.noted(KIND, rule)]
+    _edit_route(own, rule.typed(KIND))
+    return own
 
 
 def edit_zone_chain(draft: Draft, chain: Chain) -> None:
     """Timeouts of traffic that leaves through an egress."""
     conf = conf_of(KIND, chain.confs)
-    if conf is None:
-        return
     listener = {"filter_chains": [draft]}
-    _edit_filters(listener, conf)
-    for manager in hcm.managers(listener):
-        manager["common_http_protocol_options"] = {"idle_timeout": seconds(0)}
-        for route in hcm.routes_of(manager):
-            _edit_route(route, conf)
+    _edit_inbound(listener, conf, callers.rules_of(KIND, chain.rules))
+    if conf is not None:
+        for manager in hcm.managers(listener):
+            manager["common_http_protocol_options"] = {"idle_timeout": seconds(0)}
 
 
 def edit_gateway_listener(draft: Draft, listener: GatewayListener) -> None:
