@@ -65,11 +65,11 @@ conformance: setup ## replay Kuma's cases [SUITE=name]; RAFTMESH_CONFORMANCE nam
 
 .PHONY: sim
 sim: setup ## simulated clusters under faults: SEEDS=n FIRST_SEED=k [JOBS=cores]
-	$(BIN)/python -m chaos.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED) --jobs $(JOBS)
+	$(BIN)/python -m chaos.sim --seeds $(SEEDS) --first-seed $(FIRST_SEED) --jobs $(JOBS) --stats
 
 .PHONY: soak
 soak: setup ## the same for MINUTES=n, from FIRST_SEED=k on, else from seeds that nobody ran before
-	$(BIN)/python -m chaos.sim --minutes $(MINUTES) --jobs $(JOBS) \
+	$(BIN)/python -m chaos.sim --minutes $(MINUTES) --jobs $(JOBS) --stats \
 	  --first-seed $(if $(filter command line,$(origin FIRST_SEED)),$(FIRST_SEED),$$(date +%s))
 
 .PHONY: judges

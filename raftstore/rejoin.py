@@ -15,19 +15,24 @@ which its lost acknowledgement had committed. So it comes back as a new member w
 
 It needs a quorum of the others, which is the point: with less, nobody can know what the
 lost disk held.
+
+The leader's side is told of each step by callbacks, within the turn that applies it: between the
+commit of a removal and what follows nothing else can happen. So it is the same code here and on
+virtual time (chaos/sim/rejoining.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from raftstore.errors import DiskFull
 from raftstore.frames import Value
 from raftstore.guard_messages import NUMBER_MAX
-from raftstore.node import Node
+from raftstore.node import Fate, Node, ProposeResult
 from raftstore.wal import Wal
 
 if TYPE_CHECKING:
@@ -36,6 +41,52 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ASK_S = 0.5
+
+
+class Readmission:
+    """The leader's side, sans-io. send(peer, frame)."""
+
+    def __init__(self, node: Node, send: Callable[[str, tuple[Value, ...]], object]) -> None:
+        self._node = node
+        self._send = send
+        self._busy: set[str] = set()
+
+    def asked(self, peer: str) -> None:
+        """`peer` asks for it, again and again: a step that fails is repeated then."""
+        node = self._node
+        if not node.is_leader or peer in self._busy:
+            return
+        self._busy.add(peer)
+        if peer in node.voters:
+            node.remove_member(peer, partial(self._removed, peer))
+        elif node.membership_committed():
+            self._add(peer)
+        else:
+            self._given_up(peer, "it is removed, but that is not committed yet")
+
+    def _removed(self, peer: str, result: ProposeResult) -> None:
+        if result.fate is not Fate.APPLIED:
+            self._given_up(peer, result.reason or f"leadership was lost ({result.fate})")
+        elif not self._node.is_leader or peer in self._node.voters:
+            # Whoever leads now may have added it, and count what it acknowledges from here on.
+            self._given_up(peer, "leadership was lost")
+        else:
+            self._add(peer)
+
+    def _add(self, peer: str) -> None:
+        self._send(peer, ("readmitted", self._node.term))
+        self._node.add_member(peer, partial(self._added, peer))
+
+    def _added(self, peer: str, result: ProposeResult) -> None:
+        if result.fate is not Fate.APPLIED:
+            self._given_up(peer, result.reason or f"leadership was lost ({result.fate})")
+            return
+        self._busy.discard(peer)
+        log.warning("%s lost its data and was readmitted", peer)
+
+    def _given_up(self, peer: str, why: str) -> None:
+        self._busy.discard(peer)
+        log.info("%s is not readmitted yet: %s", peer, why)
 
 
 class Rejoin:
@@ -47,7 +98,7 @@ class Rejoin:
         self.silent = self._directory.meta.recovering
         self._wanted = self.silent
         self._asked_at = float("-inf")
-        self._readmitting: dict[str, asyncio.Task[None]] = {}
+        self._readmission = Readmission(replica.node, self._tell)
 
     def tick(self, now: float) -> None:
         """Ask again until we are a voter of a membership that the others gave us."""
@@ -64,10 +115,8 @@ class Rejoin:
         """Take a frame if it is one of ours. Raises ValueError for a wrong shape."""
         match frame:
             case ("readmit",):
-                if self._replica.node.is_leader and peer not in self._readmitting:
-                    task = asyncio.get_running_loop().create_task(self._readmit(peer))
-                    self._readmitting[peer] = task
-                    task.add_done_callback(lambda _: self._readmitting.pop(peer, None))
+                self._readmission.asked(peer)
+                self._replica.kick()
             case ("readmitted", int(term)) if 0 < term <= NUMBER_MAX:
                 self._readmitted(peer, term)
             case _:
@@ -76,31 +125,9 @@ class Rejoin:
                 return False
         return True
 
-    async def close(self) -> None:
-        for task in self._readmitting.values():
-            task.cancel()
-        await asyncio.gather(*self._readmitting.values(), return_exceptions=True)
-
-    # --- the leader's side ------------------------------------------------------------------------
-
-    async def _readmit(self, peer: str) -> None:
-        """Remove and add `peer`. A step that fails is repeated when it asks again."""
-        replica, node = self._replica, self._replica.node
-        why = ""
-        if peer in node.voters:
-            why = await replica.admin.change("remove", peer)
-        elif not node.membership_committed():
-            why = "it is removed, but that is not committed yet"
-        if not why:
-            replica.send(peer, ("readmitted", node.term))
-            replica.kick()
-            why = await replica.admin.change("add", peer)
-        if why:
-            log.info("%s is not readmitted yet: %s", peer, why)
-        else:
-            log.warning("%s lost its data and was readmitted", peer)
-
-    # --- the side that lost its disk ----------------------------------------------------------------
+    def _tell(self, peer: str, frame: tuple[Value, ...]) -> None:
+        self._replica.send(peer, frame)
+        self._replica.kick()
 
     def _readmitted(self, leader: str, term: int) -> None:
         replica = self._replica

@@ -204,7 +204,6 @@ class Replica:
             return
         self._closed = True
         self._end()
-        await self.rejoin.close()
         await self.transfers.close()
         await self.compactor.close()
         await self.admin.close()

@@ -1,21 +1,22 @@
-"""See the package's text. Exit status 1 when a promise was broken."""
+"""See the package's text. Exit status 1 when a promise was broken, or when many schedules never came to
+a place that they are there for (coverage.py)."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from chaos.sim.broken import by_name
 from chaos.sim.cluster import REAL
 from chaos.sim.commands import ScriptError
+from chaos.sim.coverage import ENOUGH_SCHEDULES, missing, table
 from chaos.sim.host import Build
 from chaos.sim.recording import Played, Recording
-from chaos.sim.runner import FOUND, Tally, run_seeds, summary
+from chaos.sim.runner import FOUND, Tally, keep_shrunk, run_seeds, summary
 from chaos.sim.schedule import Schedule
-from chaos.sim.shrink import shrink
 from raftstore.errors import StoreError
 
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--script", type=Path, metavar="FILE", help="play a script")
     parser.add_argument("--trace", action="store_true", help="with --seed or --script: tell what happens")
     parser.add_argument("--build", metavar="NAME", help="with --seed or --script: a broken build (judges)")
+    parser.add_argument("--stats", action="store_true", help="count the places that schedules come to")
     parser.add_argument("--no-shrink", action="store_true", help="do not cut failing seeds down to scripts")
     parser.add_argument(
         "--found", type=Path, default=FOUND, metavar="DIR", help="where scripts of failing seeds go"
@@ -60,8 +62,7 @@ def _script(path: Path, build: Build, trace: bool) -> int:
     lines: list[str] | None = [] if trace else None
     played = Played(Recording.parse(path.read_text()), build, lines)
     failure = played.violation()
-    for line in lines or ():
-        print(line)
+    print_lines(lines or ())
     if failure is not None:
         print(f"{path}: {type(failure).__name__}: {failure}")
     print(summary(Tally(1, len(played.cluster.history.acknowledged), violations=int(failure is not None))))
@@ -71,17 +72,14 @@ def _script(path: Path, build: Build, trace: bool) -> int:
 def _one(seed: int, build: Build, options: argparse.Namespace) -> int:
     schedule = Schedule(seed, build, trace=options.trace)
     failure = schedule.violation()
-    for line in schedule.cluster.lines or ():
-        print(line)
+    print_lines(schedule.cluster.lines or ())
     if failure is not None:
         print(f"seed {seed}: {type(failure).__name__}: {failure}")
-        found = None if options.no_shrink else shrink(schedule.recording, build)
-        if found is not None:
-            options.found.mkdir(parents=True, exist_ok=True)
-            path = options.found / f"seed-{seed}.txt"
-            path.write_text(found.text(f"seed {seed}" + (f" with {build.name}" if options.build else "")))
-            print(f"shrunk in {found.plays} plays to {len(found.recording.lines)} lines, {path}:")
-            print(path.read_text(), end="")
+        if not options.no_shrink:
+            title = f"seed {seed}" + (f" with {build.name}" if options.build else "")
+            keep_shrunk(schedule.recording, build, title, options.found / f"seed-{seed}.txt")
+    if options.stats:
+        print_lines(table(schedule.cluster.reached))
     print(summary(Tally(1, len(schedule.cluster.history.acknowledged), violations=int(failure is not None))))
     return int(failure is not None)
 
@@ -94,8 +92,17 @@ def _many(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         found=None if options.no_shrink else options.found,
     )
+    if options.stats:
+        print_lines(table(tally.reached))
+    unreached = missing(tally.reached) if tally.schedules >= ENOUGH_SCHEDULES else []
+    print_lines(f"never reached, so nothing is proved of it: {place}" for place in unreached)
     print(summary(tally))
-    return int(tally.violations > 0)
+    return int(tally.violations > 0 or bool(unreached))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 if __name__ == "__main__":

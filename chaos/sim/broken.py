@@ -149,10 +149,7 @@ class _NoCheckQuorum(Node):
 
 
 class _VoteNotDurable(WatchedWal):
-    """Term and vote go to the buffer like entries do."""
-
-    def flush(self) -> None:
-        """The disk comes later."""
+    """Messages that show a term or a vote do not wait for the disk."""
 
     @property
     def hard_state_durable(self) -> bool:

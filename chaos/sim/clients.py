@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from chaos.linearizability import Operation
+from chaos.sim.coverage import Reached
 from chaos.sim.invariants import NotExactlyOnce, StaleRead
 from chaos.sim.machine import command_of, txn_of
 from raftstore.errors import StoreError
@@ -99,6 +100,8 @@ class Clients:
             self._cluster.trace(
                 f"write {request_id} through {host_id}: index {result.index}{', answer lost' * lost}"
             )
+            if request_id in self._cluster.history.outcomes:
+                self._cluster.reached[Reached.RETRY_REMEMBERED] += 1
             self._cluster.history.told(request_id, result)
             if not lost and not write.done:
                 self._acknowledged(write, result)
@@ -119,6 +122,9 @@ class Clients:
             value, version = host.machine.register(register)
             stands_at = host.node.applied_index
             self._read(host_id, stands_at, floor)
+            if not host.node.is_leader:
+                voter = host_id in host.node.voters
+                self._cluster.reached[Reached.READ_AT_FOLLOWER if voter else Reached.READ_AT_OBSERVER] += 1
             self._cluster.trace(f"read of {register} through {host_id}: {value} of {version}")
             self._cluster.history.operations.append(
                 Operation(host_id, register, called, self._cluster.now, read=value)
@@ -213,6 +219,7 @@ class Clients:
         history = self._cluster.history
         history.highest_index = max(history.highest_index, outcome.index)
         if not outcome.applied:
+            self._cluster.reached[Reached.GUARD_REFUSES] += 1
             return
         history.acknowledged[write.request_id] = outcome.index
         history.operations.append(

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 
 from chaos.sim.chance import Chance
 from chaos.sim.clients import Clients, History
+from chaos.sim.coverage import Coverage, Reached
 from chaos.sim.disk import PowerLost
 from chaos.sim.host import Build, DiskSpeed, Host
 from chaos.sim.invariants import Checker, NotConverged
 from chaos.sim.network import Network
 from chaos.sim.watchers import Watcher
+from raftstore import entries
 from raftstore.config import RaftConfig
 from raftstore.errors import Corrupt
+from raftstore.node import LEADER
 
 STEP_S = 0.01
 REAL = Build()
@@ -45,6 +48,7 @@ class Cluster:
         self.now = 1000.0
         self.network = Network(self.chance)
         self.history = History()
+        self.reached = Coverage()
         self.checker = Checker(self)
         self.clients = Clients(self, self.chance("clients"))
         self.watchers: dict[str, Watcher] = {}
@@ -52,6 +56,9 @@ class Cluster:
         self.config = config or RaftConfig()
         self.lines: list[str] | None = None
         self._shipping: list[tuple[float, str, str, bytes]] = []
+        self._shipping_time = self.chance("shipping")
+        # To whom leadership is being handed over, and since when.
+        self.handing_over: dict[str, float] = {}
         self.hosts: dict[str, Host] = {}
         for host_id in [*ids, *observers, *spare]:
             self.hosts[host_id] = Host(
@@ -106,14 +113,38 @@ class Cluster:
         return host.up
 
     def _started(self, host: Host) -> None:
-        host.node.on_role = lambda role, leader, term: self.trace(
-            f"{host.id}: {role} of term {term}, leader {leader}"
-        )
+        led = False
+
+        def role_changed(role: str, leader: str | None, term: int) -> None:
+            nonlocal led
+            self.trace(f"{host.id}: {role} of term {term}, leader {leader}")
+            if led != (role == LEADER):
+                led = role == LEADER
+                self._leadership_changed(host)
+
+        host.node.on_role = role_changed
         self.checker.restarted(host.id, host.node.applied_index)
         self.trace(f"{host.id} starts at term {host.node.term}, index {host.node.last_index}")
         for other in self.running():
             if other.id != host.id:
                 self._connect(host, other)
+
+    def _leadership_changed(self, host: Host) -> None:
+        """Count what it tells of."""
+        node = host.node
+        if node.is_leader:
+            if (
+                self.now - self.handing_over.pop(host.id, float("-inf"))
+                < 2 * self.config.election_timeout_max_s
+            ):
+                self.reached[Reached.HANDED_OVER] += 1
+            if host.wal.positions(entries.MEMBERSHIP, node.commit_index + 1 - host.wal.first_index):
+                self.reached[Reached.CHANGE_INHERITED] += 1
+        elif node.read_only_reason:
+            stalls = "stalls" in node.read_only_reason
+            self.reached[Reached.STALLED_STEPS_DOWN if stalls else Reached.FULL_STEPS_DOWN] += 1
+        elif not any(self.reaches(host.id, voter) for voter in node.voters if voter != host.id):
+            self.reached[Reached.FENCED] += 1
 
     def _connect(self, one: Host, other: Host) -> None:
         self.network.disconnect(one.id, other.id)
@@ -136,6 +167,7 @@ class Cluster:
         try:
             yield
         except PowerLost:
+            self.reached[Reached.LOST_AT_START] += not host.up
             host.power_cut(torn=True)
             self._gone(host.id, "loses power in the middle of something")
 
@@ -163,12 +195,12 @@ class Cluster:
         self.watchers[name].connect(host_id)
 
     def ship_snapshot(self, source: str, target: str) -> None:
-        """Out of band, once at a time per target, in one virtual tenth of a second."""
+        """Out of band, once at a time per target, in up to a second, however the members change meanwhile."""
         stored = self.hosts[source].stored_snapshot()
         if stored is None or any(item[2] == target for item in self._shipping):
             return
         self.trace(f"{source} ships its snapshot to {target}")
-        self._shipping.append((self.now + 0.1, source, target, stored))
+        self._shipping.append((self.now + self._shipping_time.uniform(0.05, 1.0), source, target, stored))
 
     # --- time ----------------------------------------------------------------------------
 
@@ -241,7 +273,7 @@ class Cluster:
         self.network.heal()
         self.clients.lose_answers = 0.0
         for host in self.hosts.values():
-            host.disk.fuse = None
+            host.disk.put_out()
             host.free_disk()
             host.speed = DiskSpeed()
             self.start(host.id)
@@ -268,6 +300,21 @@ class Cluster:
         cut = self.network.cut
         return self.hosts[other].up and (one, other) not in cut and (other, one) not in cut
 
+    def spares(self, host: Host) -> bool:
+        """Whether the others can do without what this voter's disk holds: what two disks lose together
+        is lost."""
+        others = [other for other in self.hosts.values() if other is not host]
+        if host.recovering or any(o.recovering or not o.up or o.rejoining.wanted for o in others):
+            return False
+        voters = {other.node.voters for other in others} | {host.node.voters if host.up else host.left_voters}
+        if len(voters) != 1 or host.id not in min(voters) or len(min(voters)) < 3:
+            return False
+        return any(other.node.is_leader and other.node.membership_committed() for other in others)
+
+    def receiving(self, within_s: float) -> list[str]:
+        """To whom snapshots come within `within_s`."""
+        return [target for due, _, target, _ in self._shipping if due <= self.now + within_s]
+
     # --- inside --------------------------------------------------------------------------
 
     def _settled(self) -> bool:
@@ -291,8 +338,12 @@ class Cluster:
         for item in [item for item in self._shipping if item[0] <= self.now]:
             self._shipping.remove(item)
             _, source, target, data = item
-            if self.hosts[target].up and (source, target) not in self.network.cut:
-                host = self.hosts[target]
+            host, of = self.hosts[target], self.hosts[source]
+            if not host.up or (source, target) in self.network.cut:
+                self.reached[Reached.SHIPPING_BROKEN] += 1
+            else:
+                if not (of.up and of.node.is_leader):
+                    self.reached[Reached.SHIPPED_BY_DEPOSED] += 1
                 with self._may_lose_power(host):
                     host.install_snapshot(data)
                     self.trace(f"{target} stands at {host.node.applied_index} by a snapshot")

@@ -23,7 +23,8 @@ Nodes are letters, times are virtual seconds:
     reset A B                     the connection breaks and is made again
 
     stop A [torn|kill]            power cut (`torn`: some unsynced bytes survive), or kill -9
-    crash A 3                     power cut at A's third disk operation or message from now
+    crash A 3 [overwrite]         power cut at A's third disk operation or message from now, or from when
+                                  it starts; or at the third of one kind (chaos/sim/disk.py)
     start A                       back; with its log set aside, if that is corrupt
     rot A 1234                    one bit of A's disk flips, once A is stopped
     slow A [0.1]  |  fast A       A's disk takes that many seconds to sync (default: 5), or milliseconds
@@ -40,11 +41,19 @@ import inspect
 from collections.abc import Callable
 
 from chaos.sim.cluster import REAL, Cluster
+from chaos.sim.coverage import Reached
+from chaos.sim.disk import KINDS
 from chaos.sim.host import Build, DiskSpeed
 from chaos.sim.network import Weather
-from raftstore.node import ProposeResult
+from raftstore.node import Fate, ProposeResult
 
 STALLED_S = 5.0
+_DONE = {"add": Reached.VOTER_ADDED, "remove": Reached.VOTER_REMOVED}
+_CHANGED = {
+    Fate.REFUSED: Reached.CHANGE_REFUSED,
+    Fate.LOST: Reached.CHANGE_LOST,
+    Fate.UNKNOWN: Reached.CHANGE_LOST,
+}
 
 
 class ScriptError(Exception):
@@ -144,22 +153,16 @@ class Commands:
     def _stop(self, who: str, how: str = "") -> None:
         self.cluster.stop(who, power=how != "kill", torn=how == "torn")
 
-    def _crash(self, who: str, after: str) -> None:
-        host = self.cluster.hosts[who]
-        if host.up:
-            host.disk.fuse = int(after)
+    def _crash(self, who: str, after: str, kind: str = "") -> None:
+        if kind and kind not in KINDS:
+            raise ScriptError(f"no kind of operation {kind!r}; there are {', '.join(KINDS)}")
+        self.cluster.hosts[who].disk.light(int(after), kind)
 
     def _rot(self, who: str, bit: str) -> None:
-        """Only where the others can do without it: what two disks lose together is lost."""
-        cluster = self.cluster
-        host = cluster.hosts[who]
-        others = [other for other in cluster.hosts.values() if other is not host]
-        whole = all(other.up and not other.recovering and not other.rejoining.wanted for other in others)
-        voters = {other.node.voters for other in others} if whole else set()
-        settled = len(voters) == 1 and any(o.node.is_leader and o.node.membership_committed() for o in others)
-        known = settled and host.left_voters == min(voters) and who in host.left_voters
-        if known and len(host.left_voters) >= 3 and not host.up and not host.recovering:
-            cluster.trace(f"{who} rots: {host.rot(int(bit))}")
+        """Only where the others can do without it."""
+        host = self.cluster.hosts[who]
+        if not host.up and self.cluster.spares(host):
+            self.cluster.trace(f"{who} rots: {host.rot(int(bit))}")
 
     def _slow(self, who: str, seconds: str = "") -> None:
         at_most = float(seconds or STALLED_S)
@@ -177,6 +180,8 @@ class Commands:
             refusal = self.cluster.hosts[who].node.transfer_leadership(to)
             if refusal:
                 self.cluster.trace(f"{who} refuses: {refusal}")
+            else:
+                self.cluster.handing_over[to] = self.cluster.now
 
     def _add(self, through: str, who: str) -> None:
         if self.cluster.hosts[through].up:
@@ -193,5 +198,6 @@ class Commands:
 
         def told(result: ProposeResult) -> None:
             cluster.trace(f"{what}: {result.fate}{result.reason and ', '}{result.reason}")
+            cluster.reached[_CHANGED.get(result.fate) or _DONE[what.split()[0]]] += 1
 
         return told

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from chaos.sim.coverage import Reached
 from chaos.sim.disk import SimDisk
 from chaos.sim.front import Front
 from chaos.sim.machine import CLUSTER_ID, SimMachine, header_of, load
@@ -15,37 +16,38 @@ from chaos.sim.rejoining import Rejoining
 from raftstore.config import RaftConfig
 from raftstore.errors import DiskFull, StoreError
 from raftstore.feed import Feed
+from raftstore.group_commit import STALLED_S, ReplicaWal
 from raftstore.guard_messages import BadMessage
 from raftstore.machine import Applied
 from raftstore.node import Node, SnapshotMeta
 from raftstore.snapshot import commit_file, prune, save_in_slices, snapshot_name, snapshot_names
-from raftstore.wal.journal import Batch, Wal
+from raftstore.wal.journal import Batch
 from raftstore.wal.recovery import segment_names
 
 if TYPE_CHECKING:
     from chaos.sim.cluster import Cluster
 
 # So small that a schedule of some seconds fills several and lets go of some.
-SEGMENT_BYTES = 12_000
+SEGMENT_BYTES = 5_000
 # How often a process with a full disk tries again, in seconds.
 RETRY_FULL_S = 0.05
 
 
-class WatchedWal(Wal):
-    """The real log, which tells an observer of entries and votes as they are written."""
+class WatchedWal(ReplicaWal):
+    """The log of a real replica, which tells an observer of entries as they are written."""
 
     on_add: Callable[[int, int, int, bytes], None]
-    on_vote: Callable[[int, str], None]
+    on_cut: Callable[[], None]
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         before = self[-1][2] if len(self) else -1
         super().add(command, idx, term)
         self.on_add(idx, term, before, command)
 
-    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
-        super().setCurrentTerm(term, votedForNodeId)
-        if votedForNodeId is not None:
-            self.on_vote(term, votedForNodeId)
+    def deleteEntriesFrom(self, entryFrom: int) -> None:
+        if 0 < entryFrom < len(self):
+            self.on_cut()
+        super().deleteEntriesFrom(entryFrom)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,6 @@ class Host:
     config: RaftConfig
     rng: random.Random
     disk_rng: random.Random
-    disk: SimDisk = field(default_factory=SimDisk)
     speed: DiskSpeed = field(default_factory=DiskSpeed)
     up: bool = False
     recovering: bool = False
@@ -100,10 +101,17 @@ class Host:
     left_durable: int = 0
     # The voters that it knew of then.
     left_voters: tuple[str, ...] = ()
+    # In whose term it was found that the log is rotten.
+    set_aside_in: int = 0
+    _full: str = ""
     _sync: Batch | None = None
+    _sync_began: float = 0.0
     _sync_due: float = 0.0
     _making: _Making | None = None
     _wiping: bool = False
+
+    def __post_init__(self) -> None:
+        self.disk = SimDisk(self.cluster.reached)
 
     def start(self) -> None:
         """Raises Corrupt; PowerLost when the fuse burns through on the way."""
@@ -114,7 +122,9 @@ class Host:
         self.wal = opened
         checker = self.cluster.checker
         self.wal.on_add = checker.entry_written
-        self.wal.on_vote = lambda term, vote: checker.voted(self.id, term, vote)
+        self.wal.on_cut = lambda: self.reach(Reached.TAIL_CUT)
+        if self.wal.torn:
+            self.reach(Reached.TORN_TAIL)
         self.machine = self.build.machine()
         snapshot = self._load_snapshot()
         self.node = self.build.node(
@@ -132,8 +142,11 @@ class Host:
         self.front = Front(self)
         self.rejoining = Rejoining(self)
         self._sync = self._making = None
-        self._wiping = False
+        self._full, self._wiping = "", False
         self.up = True
+
+    def reach(self, place: Reached) -> None:
+        self.cluster.reached[place] += 1
 
     def holds_durably(self, index: int, term: int | None) -> bool:
         """Whether the entry at `index`, or a snapshot beyond it, would outlive a power cut."""
@@ -155,7 +168,7 @@ class Host:
         return None
 
     def send_frame(self, to: str, frame: tuple[Any, ...]) -> None:
-        self.disk.burn()
+        self.disk.burn(Reached.LOST_AT_MESSAGE)
         self.cluster.network.send_frame(self.id, to, frame)
 
     def tick(self) -> None:
@@ -167,6 +180,7 @@ class Host:
         if self.front.intake.flush():
             while self.node.tick():
                 pass
+        self.node.pause_writes(self._trouble())
         self._send()
         self._begin_sync()
         self._go_on_with_snapshot()
@@ -174,14 +188,31 @@ class Host:
             self._wipe()
 
     def _send(self) -> None:
+        if not self.wal.hard_state_durable:
+            self.reach(Reached.MESSAGES_WAIT)
         messages = self.node.drain_outbox()
         for peer, message in sorted(messages, key=lambda item: item[0]) if not self.recovering else ():
-            self.disk.burn()
+            self.disk.burn(Reached.LOST_AT_MESSAGE)
+            self._show_vote(peer, message)
             self.cluster.network.send(self.id, peer, message)
+
+    def _show_vote(self, peer: str, message: dict[str, Any]) -> None:
+        """A vote counts from when somebody may learn of it; until then it may be lost, and cast anew."""
+        if message["type"] in ("request_vote", "response_vote"):
+            vote = self.id if message["type"] == "request_vote" else peer
+            self.cluster.checker.voted(self.id, message["term"], vote)
+
+    def _trouble(self) -> str:
+        """As GroupCommit.trouble, which the real loop asks for in each turn."""
+        if self._full or self._sync is None:
+            return self._full
+        stalls = self.cluster.now - self._sync_began > STALLED_S
+        return f"the disk stalls: a write takes longer than {STALLED_S:g} s" if stalls else ""
 
     def _begin_sync(self) -> None:
         if self._sync is None and self.wal.pending():
             self._sync = self.wal.take()
+            self._sync_began = self.cluster.now
             self._sync_due = self.cluster.now + self.disk_rng.uniform(self.speed.min_s, self.speed.max_s)
 
     def _finish_sync(self) -> None:
@@ -190,11 +221,11 @@ class Host:
         try:
             self.wal.write(self._sync)
         except DiskFull as error:
-            self.node.pause_writes(str(error))
+            self._full = str(error)
             self._sync_due += RETRY_FULL_S
             return
         self.wal.mark_durable(self._sync.lsn)
-        self._sync = None
+        self._full, self._sync = "", None
         self.node.durable()
 
     def fill_disk(self, room_bytes: int) -> None:
@@ -223,7 +254,10 @@ class Host:
     def _end(self) -> None:
         if self.up:
             self.left_durable, self.left_voters = self.wal.durable_index, self.node.voters
-        self.disk.fuse = None
+            if not self.wal.hard_state_durable and self.wal.getVotedForNodeId() is not None:
+                self.reach(Reached.VOTE_LOST)
+        self.disk.put_out()
+        self._sync = None
         self.up = False
 
     def _tear(self) -> None:
@@ -231,7 +265,7 @@ class Host:
         sync = self._sync
         if sync is None or self.disk_rng.random() < 0.5 or sync.segment not in self.disk.list():
             return
-        self.disk.fuse = None
+        self.disk.put_out()
         part, size = sync.data[: self.disk_rng.randint(0, 400)], self.disk.size(sync.segment)
         with suppress(OSError):  # a full disk takes what fits
             if size == sync.offset:
@@ -255,9 +289,11 @@ class Host:
 
     def set_aside(self) -> None:
         """Start anew, as with --recover-from-peers."""
-        capacity, self.disk = self.disk.capacity, SimDisk()
+        capacity, self.disk = self.disk.capacity, SimDisk(self.cluster.reached)
         self.disk.capacity = capacity
         self.recovering = True
+        self.set_aside_in = max((host.node.term for host in self.cluster.running()), default=0)
+        self.reach(Reached.SET_ASIDE)
 
     # --- snapshots -----------------------------------------------------------------------
 
@@ -287,8 +323,12 @@ class Host:
                 return
             self._making = None
             if making.index > self.wal.first_index:  # else one from the leader has overtaken it
+                self.reach(Reached.SNAPSHOT_MADE)
                 self._drop(making.index - making.keep)
+            else:
+                self.reach(Reached.SNAPSHOT_OVERTAKEN)
         except StoreError as error:  # a full disk
+            self.reach(Reached.SNAPSHOT_FULL)
             self._making = None
             self.cluster.trace(f"{self.id} gives up a snapshot: {error}")
 
@@ -310,13 +350,17 @@ class Host:
     def install_snapshot(self, data: bytes) -> None:
         snapshot = load(data).finish()
         meta = SnapshotMeta(snapshot.header.index, snapshot.header.term, snapshot.header.voters)
-        if meta.index <= self.node.applied_index or not self._store(meta.index, data):
+        if meta.index <= self.node.applied_index:
+            self.reach(Reached.SHIPPED_LATE)
+            return
+        if not self._store(meta.index, data):
             return
 
         def restore() -> None:
             self.machine.state = snapshot.state
 
         if self.node.install_snapshot(meta, restore):
+            self.reach(Reached.SHIPPED if self.id in self.node.voters else Reached.SHIPPED_OBSERVER)
             self.front.jumped()
             self.cluster.checker.snapshot_installed(self.id, meta)
             self._drop(meta.index)

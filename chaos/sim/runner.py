@@ -7,10 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 
+from chaos.sim.cluster import REAL
+from chaos.sim.coverage import Coverage
+from chaos.sim.host import Build
+from chaos.sim.recording import Recording
 from chaos.sim.schedule import Schedule
 from chaos.sim.shrink import shrink
 
@@ -29,6 +33,7 @@ class Tally:
     reads: int = 0
     violations: int = 0
     cpu_s: float = 0.0
+    reached: Coverage = field(default_factory=Coverage)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Result:
     reads: int
     failure: str
     cpu_s: float
+    reached: Coverage
 
 
 def summary(tally: Tally) -> str:
@@ -56,7 +62,8 @@ def run_one(seed: int) -> Result:
     failure = schedule.violation()
     history = schedule.cluster.history
     told = "" if failure is None else f"{type(failure).__name__}: {failure}"
-    return Result(seed, len(history.acknowledged), history.reads, told, time.process_time() - began)
+    spent = time.process_time() - began
+    return Result(seed, len(history.acknowledged), history.reads, told, spent, schedule.cluster.reached)
 
 
 def run_seeds(
@@ -121,6 +128,7 @@ def _add(tally: Tally, result: Result) -> None:
     tally.acknowledged += result.acknowledged
     tally.reads += result.reads
     tally.cpu_s += result.cpu_s
+    tally.reached.update(result.reached)
     if result.failure:
         tally.violations += 1
         print(f"seed {result.seed}: {result.failure}", flush=True)
@@ -132,12 +140,16 @@ def _shrink(seeds: list[int], found: Path | None) -> None:
         assert found is not None
         schedule = Schedule(seed)
         schedule.violation()
-        shrunk = shrink(schedule.recording)
-        if shrunk is None:
-            print(f"seed {seed} does not fail again when its recording is played")
-            continue
-        found.mkdir(parents=True, exist_ok=True)
-        path = found / f"seed-{seed}.txt"
-        path.write_text(shrunk.text(f"seed {seed}"))
-        print(f"seed {seed}, shrunk to {len(shrunk.recording.lines)} lines, is {path}:")
-        print(path.read_text(), flush=True)
+        keep_shrunk(schedule.recording, REAL, f"seed {seed}", found / f"seed-{seed}.txt")
+
+
+def keep_shrunk(recording: Recording, build: Build, title: str, path: Path) -> None:
+    """Cut a recording that fails down to a script, and tell."""
+    shrunk = shrink(recording, build)
+    if shrunk is None:
+        print(f"{title} does not fail again when its recording is played", flush=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(shrunk.text(title))
+    print(f"{title}, shrunk in {shrunk.plays} plays to {len(shrunk.recording.lines)} lines, is {path}:")
+    print(path.read_text(), end="", flush=True)

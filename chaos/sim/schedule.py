@@ -18,6 +18,10 @@ from chaos.sim.recording import Recording
 NAMES = "ABCDEFGHIJ"
 WATCHERS = ("fast", "slow")
 ELECTION_CRASHES = 8
+# How long before a snapshot arrives its receiver may begin one of its own, to be overtaken.
+ABOUT_TO_S = 2 * STEP_S
+# Disk operations that a fuse would seldom meet by counting all.
+RARE = ("wipe", "names", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,13 @@ class Plan:
     reset: float = 0.005
     stop: float = 0.004
     crash: float = 0.004
-    rot: float = 0.001
+    overwrite_crash: float = 0.01
+    rot: float = 0.004
     slow_disk: float = 0.004
     full_disk: float = 0.002
     snapshot: float = 0.012
-    transfer: float = 0.004
+    overtake: float = 0.3
+    transfer: float = 0.008
     membership: float = 0.0
     write: float = 0.4
     read: float = 0.2
@@ -59,7 +65,7 @@ def plan_of(seed: int) -> Plan:
         seconds=rng.uniform(4, 8),
     )
     if rng.random() < 0.35:
-        plan = replace(plan, membership=0.01, spares=max(plan.spares, 1 - plan.observers))
+        plan = replace(plan, membership=0.02, spares=max(plan.spares, 1 - plan.observers))
     if rng.random() < 0.25:
         return replace(plan, stop=0.02, crash=0.01, slow_disk=0.03, partition=0.02, heal=0.03, snapshot=0.004)
     return plan
@@ -164,7 +170,8 @@ class Schedule:
     def _disks(self) -> None:
         rng, plan, now = self._rng, self.plan, self.cluster.now
         if self._chance(plan.slow_disk):
-            self._do(f"slow {self._someone().id} {rng.choice(['0.02', '0.1', '0.5'])}")
+            # The last one stalls, for longer than a leader waits for its disk.
+            self._do(f"slow {self._someone().id} {rng.choice(['0.02', '0.1', '0.5', '0.5', ''])}".rstrip())
         if self._chance(plan.full_disk):
             host = self._someone()
             self._do(f"fill {host.id} {rng.randint(0, 2000)}")
@@ -192,18 +199,27 @@ class Schedule:
         # Elections are short, and the promises that are made in them are what a crash can break.
         if self._chance(self.plan.crash * (1 if cluster.leaders() else ELECTION_CRASHES)):
             host = self._someone()
-            self._do(f"crash {host.id} {rng.randint(1, 8)}")
+            rare = f" {rng.choice(RARE)}" if rng.random() < 0.3 else ""
+            self._do(f"crash {host.id} {rng.randint(1, 3 if rare else 8)}{rare}")
             self._restart_at[host.id] = cluster.now + rng.uniform(0.02, 0.3)
+        for host in cluster.running():
+            if host.disk.writes_over and self._chance(self.plan.overwrite_crash):
+                self._do(f"crash {host.id} {rng.randint(1, 3)} overwrite")
         if self._chance(self.plan.rot):
-            host = self._someone()
-            self._do(f"stop {host.id} torn")
-            self._do(f"rot {host.id} {rng.getrandbits(24)}")
+            spared = [host.id for host in cluster.running() if cluster.spares(host)]
+            if spared:
+                unlucky = rng.choice(spared)
+                self._do(f"stop {unlucky} torn")
+                self._do(f"rot {unlucky} {rng.getrandbits(24)}")
 
     def _operators(self) -> None:
         rng, cluster = self._rng, self.cluster
         running = cluster.running()
         if running and self._chance(self.plan.snapshot):
             self._do(f"snapshot {rng.choice(running).id} {rng.choice([0, 5, 50])}")
+        for target in cluster.receiving(ABOUT_TO_S):
+            if self._chance(self.plan.overtake):
+                self._do(f"snapshot {target} {rng.choice([0, 5, 50])}")
         leaders = [host for host in running if host.node.is_leader]
         if not leaders:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chaos.sim.coverage import Reached
 from chaos.sim.invariants import FeedBroken
 from raftstore import guarantees
 from raftstore.errors import Compacted
@@ -46,12 +47,15 @@ class Watcher:
         host = self._cluster.hosts[host_id]
         if not host.up:
             return
+        if self.host_id not in (None, host_id):
+            self._cluster.reached[Reached.WATCH_MOVES] += 1
         self.host_id, self._life = host_id, host.front
         # A connection that breaks within a snapshot is followed by one that starts over.
         self._drop_half_a_snapshot()
         try:
             self._reader = host.front.feed.reader(self.position if self.position else None)
         except Compacted:
+            self._cluster.reached[Reached.WATCH_COMPACTED] += 1
             self._reader = host.front.feed.reader(None)
         self._cluster.trace(f"{self.name} watches {host_id} from {self.position}")
 

@@ -50,3 +50,31 @@ def test_a_removal_that_is_not_committed_readmits_nobody() -> None:
     assert leader.node.is_leader and cluster.hosts["C"].recovering
     cluster.settle()
     assert not cluster.hosts["C"].recovering and set(leader.node.voters) == set("ABC")
+
+
+def test_who_was_deposed_before_its_removal_was_committed_readmits_nobody() -> None:
+    """It learns of the commit as a follower: what it said then would be said without any say."""
+    cluster = Cluster("ABCDE", seed=1)
+    cluster.lines = []
+    network = cluster.network
+    cluster.clients.lose_answers = 0.0
+    cluster.let_lead("A")
+    cluster.run(0.2)
+    # Everybody gets the removal of E; A learns of no acknowledgement, and drops out.
+    network.hold = lambda source, target, message: target == "A" and message["type"] == "next_node_idx"
+    lose_disk(cluster, "E")
+    removed = tuple("ABCD")
+    assert cluster.run(0.5, lambda: all(cluster.hosts[each].node.voters == removed for each in removed))
+    network.isolate("A", cluster.ids)
+    network.hold = lambda source, target, message: False
+    # C and D elect B, which commits the removal. E is not to be heard before A has heard of that.
+    network.isolate("E", cluster.ids)
+    cluster.let_lead("B")
+    commit = cluster.hosts["B"].node.last_index
+    network.cut.clear()
+    network.isolate("E", cluster.ids)
+    assert cluster.run(2, lambda: cluster.hosts["A"].node.applied_index >= commit)
+    assert not [line for line in cluster.lines if "readmits" in line]
+    assert cluster.hosts["A"].node.voters == removed and cluster.hosts["E"].recovering
+    cluster.settle()
+    assert [line for line in cluster.lines if "B readmits E" in line]
