@@ -101,8 +101,14 @@ class Receiver:
             reader = SnapshotReader(f"the snapshot from {peer}", cluster_id=self._replica.cluster_id)
             current = self._current = _Receiving(peer, offer, reader)
             current.decoding = self._spawn(self._decode(current))
-        elif current.fetching is not None:
-            return  # offered again while it is being sent or installed
+        elif current.written == offer.size:
+            current.peer = peer  # it is here, and being installed
+            return
+        elif current.fetching is not None and current.peer == peer:
+            return  # offered again while it is being sent
+        else:
+            # The link broke, or another leads and has the very same snapshot: whoever sent it before stops.
+            self._stop_fetching(current)
         current.peer = peer
         current.fetching = self._spawn(self._fetch(current))
 

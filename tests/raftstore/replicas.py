@@ -16,7 +16,7 @@ from raftstore.replica import Replica
 from raftstore.settings import StoreConfig
 from raftstore.types import Bookmark, Commit, Event, Key, Put, SnapshotChunk, SnapshotEnd, SnapshotStart, Txn
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def put(name: str, value: bytes = b"v", request_id: str = "") -> Txn:

@@ -92,6 +92,60 @@ async def test_a_receiver_that_restarts_goes_on_where_it_was(
     assert not list((three.root / away / "snapshots").glob("*.part"))
 
 
+def stall(leader: Replica, to: str) -> None:
+    """It sends no more, as if its disk did not answer: the rest is for the next leader to send."""
+    sending = leader.transfers.sender._sending[to].task
+    assert sending is not None and sending.cancel()
+
+
+async def test_the_next_leader_goes_on_with_the_same_snapshot(
+    three: Replicas, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leadership is handed over in the middle, and the link to the former leader stays up."""
+    caplog.set_level("INFO")
+    leader, away, _ = await behind(three)
+    other = next(replica for replica in three.running.values() if replica is not leader)
+    await until(lambda: other.node.applied_index == leader.node.applied_index, "they stand at one index")
+    assert await other.admin.snapshot() == leader.compactor.index
+    assert other.wal.first_index > 5
+    await three.start(away)
+    replica = three.running[away]
+    await until(lambda: replica.transfers.receiver.written > 2 * limits.MIB, "some of it has arrived")
+    sending = leader.transfers.sender._sending[away].task
+    assert sending is not None and sending.cancel(), (
+        "its disk stalls, so that the rest is the other's to send"
+    )
+    assert leader.node.transfer_leadership(other.id) == ""
+    leader.kick()
+    await until(lambda: other.node.is_leader, "the other leads")
+    outcome = await other.submit(put("meanwhile"))
+    records, _ = await read(replica, outcome.index)
+    assert len(records) == 82 and leader.connected(away)
+    assert replica.machine.state.digest() == other.machine.state.digest()
+    assert resumed_at(caplog) > limits.MIB
+    assert not list((three.root / away / "snapshots").glob("*.part"))
+
+
+async def test_the_next_leader_sends_a_snapshot_of_its_own(three: Replicas) -> None:
+    """The leader dies in the middle; what came of its snapshot is of no use any more."""
+    leader, away, _ = await behind(three)
+    other = next(replica for replica in three.running.values() if replica is not leader)
+    outcome = await other.submit(put("later"))
+    await other.admin.snapshot()
+    assert other.wal.first_index > 5
+    await three.start(away)
+    replica = three.running[away]
+    await until(lambda: replica.transfers.receiver.written > 2 * limits.MIB, "some of it has arrived")
+    stall(leader, away)
+    await three.stop(leader.id)
+    assert (await three.leader()) is other, "who lacks all of the log is not elected"
+    await other.submit(put("meanwhile"), timeout_s=30.0)
+    records, _ = await read(replica, outcome.index + 1)
+    assert {"later", "meanwhile"} <= records.keys()
+    assert replica.compactor.index >= outcome.index and len(replica.machine.state.records) == 83
+    assert not list((three.root / away / "snapshots").glob("*.part"))
+
+
 async def test_a_part_of_another_snapshot_is_thrown_away(
     three: Replicas, caplog: pytest.LogCaptureFixture
 ) -> None:
