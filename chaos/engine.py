@@ -15,7 +15,7 @@ import aiohttp
 from chaos.shell import CommandFailed
 
 SOCKET = Path("/var/run/docker.sock")
-VERSION = "v1.41"  # Docker Engine 20.10
+VERSION = (1, 41)  # Docker Engine 20.10
 CALL_S = 30.0
 
 
@@ -29,10 +29,16 @@ class Engine:
     def __init__(self, socket: Path = SOCKET) -> None:
         self._connector = aiohttp.UnixConnector(str(socket))
         self._session: aiohttp.ClientSession | None = None
+        self._version = ""
 
     async def __aenter__(self) -> Engine:
         timeout = aiohttp.ClientTimeout(total=CALL_S)
         self._session = aiohttp.ClientSession(connector=self._connector, timeout=timeout)
+        try:
+            self._version = version_for(json.loads(await self._call("GET", "/version")))
+        except BaseException:
+            await self._session.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -90,10 +96,17 @@ class Engine:
         self, method: str, path: str, body: object = None, query: dict[str, str] | None = None
     ) -> bytes:
         assert self._session is not None
-        url = f"http://docker/{VERSION}{path}"
+        url = f"http://docker{self._version}{path}"
         async with self._session.request(method, url, json=body, params=query) as response:
             answer = await response.read()
             if response.status >= 400:
                 said = answer.decode(errors="replace").strip()
                 raise EngineError(f"{method} {path}: {response.status}: {said[:1000]}")
             return answer
+
+
+def version_for(told: dict[str, Any]) -> str:
+    """The prefix of all paths for an engine that tells so of itself: VERSION, or the oldest that it still
+    speaks (engines of version 29 and later speak 1.44 and later)."""
+    oldest = tuple(int(part) for part in str(told.get("MinAPIVersion", "1.12")).split("."))
+    return "/v" + ".".join(map(str, max(VERSION, oldest)))

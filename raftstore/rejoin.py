@@ -82,7 +82,7 @@ class Readmission:
             self._given_up(peer, result.reason or f"leadership was lost ({result.fate})")
             return
         self._busy.discard(peer)
-        log.warning("%s lost its data and was readmitted", peer)
+        log.info("%s lost its data and was readmitted", peer)
 
     def _given_up(self, peer: str, why: str) -> None:
         self._busy.discard(peer)
