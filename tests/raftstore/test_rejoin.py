@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,42 @@ async def test_while_silent_it_neither_votes_nor_acknowledges(three: Replicas) -
     for message in (vote, append):
         anew.frame("n1" if anew.id != "n1" else "n2", message)
     assert anew.node.term < term + 5 and anew.node.drain_outbox() == []
+
+
+async def test_it_is_readmitted_whoever_leads_meanwhile(three: Replicas) -> None:
+    """Leadership moves when it asks, and again between its removal and its return."""
+    (lost, other) = await three.followers()
+    leader = await three.leader()
+    outcome = await lost.submit(put("a", b"1"))
+    await three.stop(lost.id)
+    asking = asyncio.create_task(start_anew(three, lost.id))
+    for heir in (other, leader):
+        await hand_over(three, heir)
+    anew = await asking
+    await until(
+        lambda: lost.id not in other.node.voters or not anew.rejoin.silent, "it is removed, for a moment"
+    )
+    await hand_over(three, other)
+    await until(lambda: not anew.rejoin.silent, "it is readmitted")
+    records, _ = await read(anew, outcome.index)
+    assert records == {"a": b"1"}
+    voters = ("n1", "n2", "n3")
+    await until(lambda: all(r.node.voters == voters for r in three.running.values()), "it is a voter again")
+    assert (await anew.submit(put("b"), timeout_s=30.0)).applied
+    await until(lambda: len({replica.node.term for replica in three.running.values()}) == 1, "one term")
+
+
+async def hand_over(three: Replicas, to: Replica) -> None:
+    """Ask for it until it has come about: a leader refuses while another change is under way."""
+
+    def asked() -> bool:
+        for replica in three.running.values():
+            if replica.node.is_leader and replica is not to:
+                replica.node.transfer_leadership(to.id)
+                replica.kick()
+        return to.node.is_leader
+
+    await until(asked, f"{to.id} leads")
 
 
 async def test_frames_of_another_shape_are_refused(three: Replicas) -> None:
