@@ -16,21 +16,14 @@ import sys
 import uvloop
 from aiohttp import web
 
+from chaos.bare import LOOPBACK
 from cp.config import load
 from cp.worker import Worker
 from mesh.codec import decode, encode_value
 from raftstore.memory import MemoryStore
 from raftstore.types import Key, Put, Txn
 
-ENVIRON = {
-    "RAFTMESH_API_SERVER_HTTP_PORT": "0",
-    "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
-    "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
-    "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
-    "RAFTMESH_DIAGNOSTICS_INTERFACE": "127.0.0.1",
-    "RAFTMESH_DP_SERVER_PORT": "0",
-    "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
-}
+ENVIRON = LOOPBACK
 BATCH = 500
 
 

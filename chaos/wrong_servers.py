@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
+from chaos.bare import LOOPBACK, NO_KEYS
 from chaos.history import KIND, told_by_log
 from cp.config import load
 from cp.config_schema import Config
@@ -24,19 +25,7 @@ from raftstore.port import Status, Store
 from raftstore.state import Requests
 from raftstore.types import Bookmark, Commit, FeedItem, Outcome, Put, Txn
 
-# Loopback, free ports, and no keys, which take a tenth of a second each.
-ENVIRON = {
-    "RAFTMESH_API_SERVER_HTTP_PORT": "0",
-    "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
-    "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
-    "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
-    "RAFTMESH_DIAGNOSTICS_INTERFACE": "127.0.0.1",
-    "RAFTMESH_DP_SERVER_PORT": "0",
-    "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
-    "RAFTMESH_DP_SERVER_AUTHN_DP_PROXY_DP_TOKEN_ENABLE_ISSUER": "false",
-    "RAFTMESH_DP_SERVER_AUTHN_ZONE_PROXY_ZONE_TOKEN_ENABLE_ISSUER": "false",
-    "RAFTMESH_API_SERVER_AUTHN_TOKENS_ENABLE_ISSUER": "false",
-}
+ENVIRON = LOOPBACK | NO_KEYS
 REPLICAS = ("r1", "r2", "r3")
 LAG_S = 0.02
 EACH = 10  # every so many writes one is done wrong

@@ -11,26 +11,13 @@ import aiohttp
 import orjson
 import pytest
 
+from chaos.bare import LOOPBACK, NO_DEFAULTS, NO_KEYS
 from cp.config import load
 from cp.worker import Worker
 from raftstore.memory import MemoryStore
 
 # No other port than the API's, no default mesh: a test starts from nothing unless it says otherwise.
-ENVIRON = {
-    "RAFTMESH_API_SERVER_HTTP_PORT": "0",
-    "RAFTMESH_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
-    "RAFTMESH_API_SERVER_HTTPS_ENABLED": "false",
-    "RAFTMESH_DIAGNOSTICS_SERVER_PORT": "0",
-    "RAFTMESH_DIAGNOSTICS_INTERFACE": "127.0.0.1",
-    "RAFTMESH_DP_SERVER_PORT": "0",
-    "RAFTMESH_DP_SERVER_INTERFACE": "127.0.0.1",
-    # Keys take a tenth of a second each, and every mesh would get one.
-    "RAFTMESH_DP_SERVER_AUTHN_DP_PROXY_DP_TOKEN_ENABLE_ISSUER": "false",
-    "RAFTMESH_DP_SERVER_AUTHN_ZONE_PROXY_ZONE_TOKEN_ENABLE_ISSUER": "false",
-    "RAFTMESH_API_SERVER_AUTHN_TOKENS_ENABLE_ISSUER": "false",
-    "RAFTMESH_DEFAULTS_SKIP_MESH_CREATION": "true",
-    "RAFTMESH_DEFAULTS_SKIP_HOSTNAME_GENERATORS": "true",
-}
+ENVIRON = LOOPBACK | NO_KEYS | NO_DEFAULTS
 
 
 @dataclass
