@@ -18,6 +18,7 @@ from cp.api import (
     crud,
     envoyadmin,
     explain,
+    gui,
     insights,
     inspect,
     lists,
@@ -41,6 +42,7 @@ access_log = logging.getLogger("cp.access")
 SUBJECTS = (
     meta.routes,
     openapi.routes,
+    gui.routes,
     cluster.routes,
     streams.routes,
     past.routes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from cp.api.context import Context
 from cp.config import redacted
 from cp.metrics import CONTENT_TYPE
 from cp.version import BASED_ON_KUMA, PRODUCT, version
+from mesh.codec import rfc3339
 from mesh.kinds.base import Kind
 from mesh.registry import KINDS
 from raftstore.errors import StoreError
@@ -105,7 +107,11 @@ class _Meta:
         view = await view_for(request, self._context)
         totals = {kind.name: {"total": view.count(kind.name)} for kind in KINDS.values() if kind.path}
         return json_answer(
-            {"type": "GlobalInsights", "creationTime": "0001-01-01T00:00:00Z", "resources": totals}
+            {
+                "type": "GlobalInsights",
+                "creationTime": rfc3339(time.time_ns() // 1_000_000),
+                "resources": totals,
+            }
         )
 
     async def _status(self) -> Status | None:
@@ -174,6 +180,6 @@ def _resource(kind: Kind) -> dict[str, Any]:
             "hasToTargetRef": kind.has_to,
             "hasFromTargetRef": kind.has_from,
             "hasRulesTargetRef": kind.has_rules,
-            "isFromAsRules": kind.has_from and kind.has_rules,
+            "isFromAsRules": kind.from_is_rules,
         }
     return body

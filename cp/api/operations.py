@@ -144,6 +144,8 @@ OPERATIONS: dict[str, Spec] = {
         "control plane", "This description", json(obj({"openapi": TEXT, "paths": ANYTHING}))
     ),
     "GET /docs": _op("control plane", "A page to browse it", other("text/html", "the page")),
+    "GET /gui": _op("control plane", "Meshes, zones and proxies at a glance", other("text/html", "the page")),
+    "GET /gui/{path}": _op("control plane", "The same page, wherever it is", other("text/html", "the page")),
     "GET /global-insight": _op(
         "control plane",
         "Counts of everything",

@@ -130,6 +130,7 @@ class Kind:
     singular, plural: display names; arg: what `get <arg>` calls it, "" when there is none.
     short: used in KRIs ("mt"), "" when the kind has none.
     wrapped: the spec sits under `spec:` (and status under `status:`), else at the top level.
+    from_is_rules: `from` means what `rules` means: its targetRef can only be the whole mesh.
     order: position among policies in derivation; None for other kinds.
     """
 
@@ -153,6 +154,7 @@ class Kind:
     has_to: bool = False
     has_from: bool = False
     has_rules: bool = False
+    from_is_rules: bool = False
     order: int | None = None
     is_destination: bool = False
     has_insight: str = ""

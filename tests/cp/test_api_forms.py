@@ -68,7 +68,7 @@ async def test_every_kind_is_listed_everywhere(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/gui", "/gui/", "/gui/meshes", "/versions", "/status/zones", "/favicon.ico"]
+    "path", ["/versions", "/status/zones", "/favicon.ico", "/meshes/default/meshgatewayroutes"]
 )
 async def test_paths_that_are_not_here(api: Api, path: str) -> None:
     answer = await api.get(path)

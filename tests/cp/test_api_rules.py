@@ -179,3 +179,52 @@ async def test_what_is_written_elsewhere_is_refused_whatever_the_body_says(
     answer = await api.put(f"/meshes/nope/{plural}/x", "{not json")
     assert (answer.status, answer.json["title"]) == (405, NOT_ALLOWED)
     assert f"only from the {other} control plane and not from a {mode.upper()}" in answer.json["detail"]
+
+
+# --- warnings -----------------------------------------------------------------------------
+
+TO = [{"targetRef": {"kind": "Mesh"}, "default": {"idleTimeout": "1s"}}]
+KINDS_OUTDATED = "value for 'targetRef.kind' is deprecated, use Dataplane with labels instead"
+
+
+@pytest.mark.parametrize(
+    ("spec", "warnings"),
+    [
+        ({"to": TO}, []),
+        ({"targetRef": {"kind": "Mesh"}, "to": TO}, []),
+        ({"targetRef": {"kind": "Dataplane", "labels": {"app": "web"}}, "to": TO}, []),
+        ({"from": TO}, ["'from' field is deprecated, use 'rules' instead"]),
+        (
+            {"targetRef": {"kind": "MeshSubset", "tags": {"a": "b"}}, "to": TO},
+            [f"MeshSubset {KINDS_OUTDATED}"],
+        ),
+        ({"targetRef": {"kind": "MeshService", "name": "web"}, "to": TO}, [f"MeshService {KINDS_OUTDATED}"]),
+        (
+            {"targetRef": {"kind": "Mesh", "proxyTypes": ["Sidecar"]}, "to": TO},
+            ["'targetRef.proxyTypes' field is deprecated, use Dataplane with labels instead"],
+        ),
+    ],
+)
+async def test_a_write_that_is_taken_warns_of_what_is_deprecated(
+    api: Api, spec: Any, warnings: list[str]
+) -> None:
+    await api.mesh()
+    for status in (201, 200):
+        answer = await api.put(T1, TIMEOUT | {"spec": spec})
+        assert (answer.status, answer.json) == (status, {"warnings": warnings} if warnings else {})
+
+
+async def test_what_kuma_takes_without_a_word(api: Api) -> None:
+    """Deprecated in its documentation, not in its answers: scripts compare these with `{}`."""
+    mtls = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}
+    for path, body in (
+        ("/meshes/default", {"type": "Mesh", "name": "default", "mtls": mtls}),
+        ("/meshes/default/dataplanes/dp-1", dataplane()),
+        ("/zoneingresses/zi", {"type": "ZoneIngress", "name": "zi", "networking": ADDRESS}),
+        ("/zoneegresses/ze", {"type": "ZoneEgress", "name": "ze", "networking": ADDRESS}),
+    ):
+        answer = await api.put(path, body)
+        assert (answer.status, answer.json) == (201, {}), path
+
+
+ADDRESS = {"address": "10.0.0.1", "port": 10001}

@@ -6,6 +6,8 @@ import re
 from itertools import product
 from typing import Any
 
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
 from cp.api.app import create_app
 from cp.api.openapi import ROUTES, description
 from cp.api.operations import OPERATIONS
@@ -69,6 +71,13 @@ async def test_every_other_route_is_told_in_words(api: Api) -> None:
         if verb in item and not kinds & set(item[verb].get("tags", ()))
     }
     assert others == set(OPERATIONS)
+
+
+async def test_the_description_is_valid_openapi(api: Api) -> None:
+    document = (await api.get("/openapi.json")).json
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    del document["info"]["title"]
+    assert list(OpenAPIV31SpecValidator(document).iter_errors())
 
 
 async def test_references_names_and_parameters(api: Api) -> None:

@@ -340,6 +340,8 @@ def deprecations(resource: Resource) -> Iterator[str]:
     ref: TargetRef | None = spec.target_ref
     if ref is not None and ref.kind in _OLD_KINDS:
         yield _OLD_KINDS[ref.kind]
+    if ref is not None and ref.proxy_types:
+        yield "'targetRef.proxyTypes' field is deprecated, use Dataplane with labels instead"
     if getattr(spec, "from_", ()):
         yield "'from' field is deprecated, use 'rules' instead"
     if any(_names_collector(conf) for conf in _confs(spec)):

@@ -215,6 +215,7 @@ KIND = Kind(
     has_to=True,
     has_from=True,
     has_rules=True,
+    from_is_rules=True,
     order=600,
     validate=validate,
     warn=checks.deprecations,

@@ -201,6 +201,7 @@ KIND = Kind(
     has_to=True,
     has_from=True,
     has_rules=True,
+    from_is_rules=True,
     order=1300,
     validate=validate,
     warn=checks.deprecations,

@@ -177,6 +177,7 @@ KIND = Kind(
     has_to=True,
     has_from=True,
     has_rules=True,
+    from_is_rules=True,
     order=900,
     validate=validate,
     warn=_warn,

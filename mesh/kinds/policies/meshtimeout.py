@@ -158,6 +158,7 @@ KIND = Kind(
     has_to=True,
     has_from=True,
     has_rules=True,
+    from_is_rules=True,
     order=1000,
     validate=validate,
     warn=checks.deprecations,

@@ -111,6 +111,7 @@ KIND = Kind(
     is_policy=True,
     has_from=True,
     has_rules=True,
+    from_is_rules=True,
     order=300,
     validate=validate,
     warn=checks.deprecations,
