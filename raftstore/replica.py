@@ -341,7 +341,7 @@ class Replica:
         now = self._loop.time()
         self._forwarder.tick(now)
         self._waits.tick(now)
-        self._reads.tick(now, lambda: Unavailable(why_no_leader(self), self.node.leader))
+        self._reads.tick(now, lambda: Unavailable(why_no_leader(self), self._forwarder.leader))
         self.compactor.tick(now)
         self.transfers.tick(now)
         self.rejoin.tick(now)
