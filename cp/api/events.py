@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cp.fielddiff import field_changes
+from cp.fielddiff import field_changes, without_secrets
 from mesh.codec import decode_value, rfc3339, to_document
 from mesh.errors import BadRequest
 from mesh.resource import ResourceKey
@@ -13,7 +13,7 @@ from raftstore.types import Event, Op
 
 
 def event_body(event: Event, *, with_resource: bool = True, before: View | None = None) -> dict[str, Any]:
-    """The JSON of one event. `resource` is None after a delete.
+    """The JSON of one event. `resource` is None after a delete; what a secret holds is not told.
 
     before: the state that the event changed, to tell in `changes` which fields; None leaves that out.
     """
@@ -37,7 +37,8 @@ def event_body(event: Event, *, with_resource: bool = True, before: View | None 
         found = field_changes(to_document(previous) if previous else None, document)
         body["changes"] = [change.document() for change in found]
     if with_resource:
-        body["resource"] = document
+        # Who may read secrets may do so where they are; logs are kept, and streams travel.
+        body["resource"] = without_secrets(document)
     return body
 
 

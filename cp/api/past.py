@@ -24,7 +24,6 @@ from cp.api.events import event_body
 from cp.api.kinds import may_see
 from cp.api.lists import page_of
 from cp.api.watch import wants_watch, watch
-from cp.fielddiff import without_secrets
 from cp.history import Entry
 from cp.limits import HISTORY_CHUNK, HISTORY_SCANNED_MAX
 from cp.problems import Problem, bad_parameter
@@ -151,9 +150,7 @@ class _History:
 
     def _body(self, request: web.Request, event: Event, before: View, with_changes: bool) -> dict[str, Any]:
         shown = _visible(request, self._context, ResourceKey(*event.key))
-        body = event_body(event, with_resource=shown, before=before if shown and with_changes else None)
-        # Who may read secrets may do so where they are; logs are kept, and travel.
-        return body | {"resource": without_secrets(body["resource"])} if shown else body
+        return event_body(event, with_resource=shown, before=before if shown and with_changes else None)
 
 
 def with_changes_of(request: web.Request) -> bool:

@@ -18,16 +18,20 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 
+import orjson
 from aiohttp import web
 
 from cp.api.consistency import INDEX_HEADER, moment
 from cp.api.context import Context
 from cp.api.documents import Documents
 from cp.api.messages import encoded, message
+from cp.fielddiff import without_secrets
 from cp.limits import WATCH_BOOKMARK_S, WATCH_CHUNK, WATCHES_MAX
 from cp.live import LiveView
 from cp.problems import Problem, bad_parameter
-from mesh.resource import ResourceKey
+from mesh.codec import to_document
+from mesh.registry import KINDS
+from mesh.resource import Resource, ResourceKey
 from mesh.view import View
 from raftstore.errors import Compacted
 from raftstore.types import Commit, Event
@@ -148,7 +152,14 @@ def _snapshot(
     """The state in messages of bounded size, each made when the one before it is on its way."""
     found = [resource for resource in view.list(kind, mesh) if wanted(resource.key)]
     for start in range(0, len(found) or 1, WATCH_CHUNK):
-        items = b",".join([documents.of(resource) for resource in found[start : start + WATCH_CHUNK]])
+        items = b",".join([_told(documents, resource) for resource in found[start : start + WATCH_CHUNK]])
         last = b"true" if start + WATCH_CHUNK >= len(found) else b"false"
         body = b'{"index":%d,"items":[%b],"last":%b}' % (view.index, items, last)
         yield encoded("snapshot", view.index, body)
+
+
+def _told(documents: Documents, resource: Resource) -> bytes:
+    """The JSON of a resource; a stream tells of a secret that it is there, and GET what it holds."""
+    if KINDS[resource.kind].admin_only:
+        return orjson.dumps(without_secrets(to_document(resource)))
+    return documents.of(resource)

@@ -112,6 +112,21 @@ async def test_history_newest_first(api: Api) -> None:
     assert (await api.get("/history?type=Nothing")).status == 400
 
 
+@pytest.mark.parametrize("path", ["/secrets", "/meshes/default/secrets", "/meshes/default/secrets/s"])
+async def test_a_watch_does_not_tell_what_secrets_hold(api: Api, path: str) -> None:
+    """GET does, to those who may read them; a stream is kept and passed on."""
+    await api.mesh()
+    secret = {"type": "Secret", "mesh": "default", "name": "s", "data": "dGVzdAo="}
+    await api.put("/meshes/default/secrets/s", secret)
+    async with watching(api, f"{path}?watch=true") as admin:
+        (item,) = (await admin.next())[2]["items"]
+        await api.put("/meshes/default/secrets/s", secret | {"data": "b3RoZXI="})
+        (event,) = (await admin.next())[2]["events"]
+    assert (item["name"], item["data"]) == ("s", "(hidden)")
+    assert (event["resource"]["name"], event["resource"]["data"]) == ("s", "(hidden)")
+    assert (await api.get("/meshes/default/secrets/s")).json["data"] == "b3RoZXI="
+
+
 async def test_everything_that_happens(api: Api) -> None:
     await api.mesh()
     secret = {"type": "Secret", "mesh": "default", "name": "s", "data": "dGVzdAo="}
@@ -121,5 +136,7 @@ async def test_everything_that_happens(api: Api) -> None:
     ):
         await api.put("/meshes/default/secrets/s", secret)
         await api.put(T1, TIMEOUT)
-        assert [(await admin.next())[2]["events"][0]["type"] for _ in range(2)] == ["Secret", "MeshTimeout"]
+        told = [(await admin.next())[2]["events"][0] for _ in range(2)]
+        assert [event["type"] for event in told] == ["Secret", "MeshTimeout"]
+        assert told[0]["resource"]["data"] == "(hidden)"
         assert (await anybody.next())[2]["events"][0]["type"] == "MeshTimeout"
