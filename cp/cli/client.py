@@ -59,8 +59,10 @@ def tls_context(control_plane: ControlPlane) -> ssl.SSLContext:
 class Client:
     """One command's connection. Use `call`; it raises CommandError for everything but success."""
 
-    def __init__(self, control_plane: ControlPlane, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, control_plane: ControlPlane, *, timeout_s: float = 60.0, at: str = "") -> None:
+        """at: the index or time that every GET is about, "" for now."""
         self._control_plane = control_plane
+        self._at = at
         self._timeout_s = timeout_s
         self._addresses = list(control_plane.addresses)  # the one that answered last comes first
         self._index = 0
@@ -77,7 +79,8 @@ class Client:
         missing_ok: bool = False,
     ) -> Answer:
         """Send one request. A 304 is an answer; with missing_ok a 404 is one, too, and no error."""
-        answer = asyncio.run(self._call(method, path, body, params or {}, headers or {}))
+        asked = {"at": self._at, **(params or {})} if self._at and method == "GET" else params or {}
+        answer = asyncio.run(self._call(method, path, body, asked, headers or {}))
         if answer.status < 300 or answer.status == 304 or (missing_ok and answer.status == 404):
             return answer
         raise from_problem(answer.status, answer.body)

@@ -37,13 +37,18 @@ def add_connection_flags(parser: argparse.ArgumentParser) -> None:
     add("--log-level", choices=LOG_LEVELS, default="off", help="of the command itself, on standard error")
 
 
-def client_of(args: argparse.Namespace) -> Client:
-    """The client that the connection flags ask for."""
+def add_at_flag(parser: argparse.ArgumentParser) -> None:
+    """--at, for a command that reads; `client_of(args, at=args.at)` then reads the past."""
+    parser.add_argument("--at", default="", metavar="INDEX|TIME", help="as it was then")
+
+
+def client_of(args: argparse.Namespace, *, at: str = "") -> Client:
+    """The client that the connection flags ask for; with `at`, one that reads the past."""
     try:
         timeout_s = parse_duration(args.api_timeout)
     except ValueError as error:
         raise CommandError(f"--api-timeout: {error}") from None
-    return Client(control_plane_of(args), timeout_s=timeout_s)
+    return Client(control_plane_of(args), timeout_s=timeout_s, at=at)
 
 
 def control_plane_of(args: argparse.Namespace) -> ControlPlane:

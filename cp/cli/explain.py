@@ -31,7 +31,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("-m", "--mesh", default="default")
     parser.add_argument("--type", choices=TYPES, default="", help="needed when several have that name")
-    parser.add_argument("--at", default="", metavar="INDEX", help="as it was then")
+    parser.add_argument("--at", default="", metavar="INDEX|TIME", help="as it was then")
     parser.add_argument("--shadow", action="store_true", help="policies on trial count")
     parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     add_connection_flags(parser)

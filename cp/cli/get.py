@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cp.cli.common import OUTPUTS, add_connection_flags, client_of, guarded, kind_of, path_of, render
+from cp.cli.common import (
+    OUTPUTS,
+    add_at_flag,
+    add_connection_flags,
+    client_of,
+    guarded,
+    kind_of,
+    path_of,
+    render,
+)
 from cp.cli.errors import CommandError
 from cp.cli.preconditions import version_of
 from cp.cli.tables import age, table
@@ -36,7 +45,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--size", type=int, default=None, help="at most so many")
     parser.add_argument("--offset", default="", help="where the page begins")
-    parser.add_argument("--at", default="", metavar="INDEX|TIME", help="as it was then")
+    add_at_flag(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle))
 
@@ -48,12 +57,11 @@ def handle(args: argparse.Namespace) -> int:
 
 
 def _get_one(args: argparse.Namespace, kind: Kind) -> str:
-    params = {"at": args.at} if args.at else {}
     headers = {}
     if args.if_none_match:
         headers["If-None-Match"] = f'"{version_of(args.if_none_match, "--if-none-match")}"'
     path = path_of(kind, args.mesh, args.name)
-    answer = client_of(args).call("GET", path, params=params, headers=headers, missing_ok=True)
+    answer = client_of(args, at=args.at).call("GET", path, headers=headers, missing_ok=True)
     if answer.status == NOT_MODIFIED:
         print(f"{kind.name} {args.name!r} is still at version {args.if_none_match}", file=sys.stderr)
         return ""
@@ -82,12 +90,12 @@ def resource_yaml(kind: Kind, document: Document) -> str:
 def _get_page(args: argparse.Namespace, kind: Kind) -> str:
     if args.output == "etag" or args.if_none_match:
         raise CommandError("-o etag and --if-none-match are of one resource; give its NAME")
-    params = {"at": args.at} if args.at else {}
+    params = {}
     if args.size is not None:
         params["size"] = str(args.size)
     if args.offset:
         params["offset"] = args.offset
-    page = client_of(args).call("GET", path_of(kind, args.mesh), params=params).body
+    page = client_of(args, at=args.at).call("GET", path_of(kind, args.mesh), params=params).body
     if args.output != "table":
         return render(page, args.output)
     text = listing(kind, page["items"], datetime.now(UTC))

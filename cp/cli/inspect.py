@@ -17,6 +17,7 @@ from urllib.parse import quote
 from cp.cli.client import Client
 from cp.cli.common import (
     OUTPUTS,
+    add_at_flag,
     add_connection_flags,
     all_items,
     client_of,
@@ -35,6 +36,7 @@ from mesh.registry import KINDS, Kind, kind_by_arg
 
 Document = Mapping[str, Any]
 PROXY_TYPES = ("policies", "config", "config-dump", "stats", "clusters", "status", *ASPECTS)
+_OF_ENVOY = ("config-dump", "stats", "clusters")
 
 # what is typed -> the list of the API, below the mesh when it begins without a slash
 _LISTS: Mapping[str, str] = {
@@ -77,6 +79,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--include", default="", help="with --type=config: diff")
     parser.add_argument("--include-eds", action="store_true", help="with --type=config-dump: endpoints, too")
     add_place_flags(parser)
+    add_at_flag(parser)
     add_connection_flags(parser)
     parser.set_defaults(handler=guarded(handle))
 
@@ -110,7 +113,7 @@ def _list(args: argparse.Namespace) -> str:
     path = _LISTS[args.type]
     path = path if path.startswith("/") else f"/meshes/{args.mesh}/{path}"
     params = {"gateway": "true"} if args.gateway else {}
-    items = all_items(client_of(args), path + _tags(args.tag), params)
+    items = all_items(client_of(args, at=args.at), path + _tags(args.tag), params)
     if args.ingress:
         items = [each for each in items if _is_ingress(each)]
     if args.output != "table":
@@ -148,13 +151,15 @@ def _proxy(args: argparse.Namespace) -> str:
         if getattr(args, flag) and args.aspect != allowed:
             name = flag.replace("_", "-")
             raise CommandError(f"flag '--{name}' can be used only when '--type={allowed}'")
+    if args.at and args.aspect in _OF_ENVOY:
+        raise CommandError(f"--type={args.aspect} asks Envoy itself, which knows no past; leave out --at")
     kind = kind_by_arg(_PROXIES[args.type])
     assert kind is not None, "_PROXIES names kinds"
     base = path_of(kind, args.mesh, args.name)
     if is_about_a_place(args):
         return place_text(args, base)
     if args.aspect == "policies":
-        document = _policies_of(client_of(args), base)
+        document = _policies_of(client_of(args, at=args.at), base)
         if args.output != "table":
             return render(document, args.output)
         return policies_text(document) if "rules" in document else attached_text(document)
@@ -164,7 +169,7 @@ def _proxy(args: argparse.Namespace) -> str:
     params = {"shadow": "true"} if args.shadow else {}
     params |= {"include": args.include} if args.include else {}
     params |= {"include_eds": "true"} if args.include_eds else {}
-    body = client_of(args).call("GET", f"{base}/{suffix}", params=params).body
+    body = client_of(args, at=args.at).call("GET", f"{base}/{suffix}", params=params).body
     return body if isinstance(body, str) else render(body, "json")
 
 
@@ -183,7 +188,7 @@ def _policies_of(client: Client, base: str) -> Document:
 
 def _status(args: argparse.Namespace, kind: Kind) -> str:
     observed = KINDS[kind.has_insight]
-    insight = client_of(args).call("GET", path_of(observed, args.mesh, args.name)).body
+    insight = client_of(args, at=args.at).call("GET", path_of(observed, args.mesh, args.name)).body
     return status_text(insight, datetime.now(UTC)) if args.output == "table" else render(insight, args.output)
 
 
@@ -228,7 +233,7 @@ def _affected(args: argparse.Namespace) -> str:
     kind = kind_of(args.type)
     is_named_only = args.new_api and kind.is_policy
     path = f"{path_of(kind, args.mesh, args.name)}/{'_resources/' if is_named_only else ''}dataplanes"
-    page = client_of(args).call("GET", path).body
+    page = client_of(args, at=args.at).call("GET", path).body
     if args.output != "table":
         return render(page, args.output)
     if is_named_only:

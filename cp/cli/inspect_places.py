@@ -37,7 +37,7 @@ def is_about_a_place(args: argparse.Namespace) -> bool:
 
 def place_text(args: argparse.Namespace, base: str) -> str:
     """The answer for a part of the proxy whose API path is `base`. Raises CommandError."""
-    document = client_of(args).call("GET", f"{base}/{_suffix(args)}").body
+    document = client_of(args, at=args.at).call("GET", f"{base}/{_suffix(args)}").body
     if args.output == "table" and args.aspect == "layout":
         return layout_text(document)
     return render(document, "yaml" if args.output == "table" else args.output)

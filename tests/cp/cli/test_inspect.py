@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cp.cli import build_parser
 from cp.cli.inspect import _tags, policies_text
 from cp.cli.inspect_tables import TABLES
 from tests.cp.cli.conftest import Cli
+from tests.cp.cli.test_apply import WEB, timeout, write
 from tests.cp.conftest import Api
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -186,3 +188,17 @@ def test_a_certificate_of_an_unknown_authority() -> None:
     overview = {"mesh": "m", "name": "dp", "dataplane": {"networking": {"address": "10.0.0.1"}}}
     found = row("dataplanes", overview | {"dataplaneInsight": {"mTLS": {"certificateRegenerations": 1}}})
     assert (found["CERT BACKEND"], found["CERT REGENERATIONS"]) == ("unknown", "1")
+
+
+async def test_inspecting_the_past(api: Api, cli: Cli, tmp_path: Path) -> None:
+    await api.mesh()
+    before = (await api.get("/meshes")).headers["X-Raftmesh-Index"]
+    await cli("apply", "-f", write(tmp_path / "a.yaml", WEB, timeout("slow")), api=api)
+    now = await cli("inspect", "dataplane", "web", api=api)
+    assert "slow" in now.out, now.err
+    then = await cli("inspect", "dataplanes", "--at", before, "-o", "yaml", api=api)
+    assert yaml.safe_load(then.out)["items"] == []
+    gone = await cli("inspect", "dataplane", "web", "--at", before, api=api)
+    assert (gone.status, gone.err) == (1, "Error: Could not retrieve Dataplane (Not found)\n")
+    envoy = await cli("inspect", "dataplane", "web", "--type", "stats", "--at", before, api=api)
+    assert (envoy.status, "which knows no past" in envoy.err) == (1, True)
