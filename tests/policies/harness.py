@@ -253,14 +253,16 @@ class World:
     async def lines(self, name: str) -> int:
         return await self._stack.enter_async_context(serving_lines(name))
 
-    async def proxy(self, name: str, networking: Mapping[str, Any], **fields: Any) -> Proxy:
+    async def proxy(
+        self, name: str, networking: Mapping[str, Any], *, mesh: str = MESH, **fields: Any
+    ) -> Proxy:
         """Start the Envoy of a Dataplane, and wait until it serves."""
-        resource = {"type": "Dataplane", "mesh": MESH, "name": name, **fields}
+        resource = {"type": "Dataplane", "mesh": mesh, "name": name, **fields}
         resource["networking"] = {"address": HOST, **networking}
         options = Options(
             cp_addresses=(self.cp,),
             name=name,
-            mesh=MESH,
+            mesh=mesh,
             resource=resource,
             skip_verify=True,
             work_dir=self.directory / name,

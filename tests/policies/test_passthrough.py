@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def namespace() -> Iterator[None]:
 class Outside(World):
     """A proxy with transparent proxying, and two servers that belong to no mesh."""
 
-    async def start(self, mesh: dict[str, Any]) -> None:
+    async def start(self, mesh: Mapping[str, Any]) -> None:
         await super().start(mesh)
         redirected, inbound, redirected_inbound, self.port = free_ports(4)
         for address in (ALLOWED, OTHER):

@@ -16,8 +16,10 @@ import msgspec
 
 from mesh.policy.inbound import InboundRules, from_entries, inbound_rules
 from mesh.policy.kinds import POLICY_KINDS
+from mesh.policy.merge import merge_confs
 from mesh.policy.meta import kri, with_section
-from mesh.policy.outbound import OutboundRules, Rule, lookup_keys, outbound_rules
+from mesh.policy.order import sort_outbound
+from mesh.policy.outbound import OutboundRules, Rule, lookup_keys, outbound_entries, outbound_rules
 from mesh.policy.proxy import Proxy, item_of, proxy_of
 from mesh.policy.single import single_rule
 from mesh.policy.subset import (
@@ -30,7 +32,7 @@ from mesh.policy.subset import (
     from_subset_rules,
     to_subset_rules,
 )
-from mesh.policy.targetref import match_policies, ordered_policies
+from mesh.policy.targetref import find_route, match_policies, ordered_policies
 from mesh.policy.typed import CONF_TYPES
 from mesh.policy.values import Item, target_of
 from mesh.resource import SERVICE_TAG
@@ -50,14 +52,14 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Matched(msgspec.Struct, frozen=True):
-    """Names of the policies that select a proxy, per kind; and per inbound section."""
+    """Names of the policies that select a proxy, per kind; and per inbound, or listener of a gateway."""
 
     to: tuple[tuple[str, Names], ...]
     inbound: tuple[tuple[str, tuple[tuple[str, Names], ...]], ...]
 
-    def of_inbound(self, address: str, port: int) -> tuple[tuple[str, Names], ...]:
-        """The (kind, names) pairs of one inbound."""
-        key = f"{address}:{port}"
+    def of_inbound(self, address: str, port: int, hostname: str = "") -> tuple[tuple[str, Names], ...]:
+        """The (kind, names) pairs of one inbound, or of one host name on a port of a gateway."""
+        key = f"{address}:{port}:{hostname}" if hostname else f"{address}:{port}"
         return next((found for socket, found in self.inbound if socket == key), ())
 
 
@@ -122,8 +124,11 @@ def match_all(ctx: Context, proxy: Proxy, shadow: bool) -> Matched:
         found = match_policies(ctx, proxy, kind, selectors_of(ctx, kind, proxy.meta.mesh), shadow=shadow)
         if found.key:
             to.append((kind, found.key))
-        for endpoint in found.by_endpoint:
-            key = f"{endpoint.address}:{endpoint.port}"
+        for (address, port), policies in found.by_socket().items():
+            names = tuple(policy.meta.name for policy in policies)
+            inbound.setdefault(f"{address}:{port}", []).append((kind, names))
+        for endpoint in found.by_endpoint if proxy.gateway_meta is not None else ():
+            key = f"{endpoint.address}:{endpoint.port}:{endpoint.hostname}"
             inbound.setdefault(key, []).append((kind, found.endpoint_key(endpoint)))
     return Matched(tuple(to), tuple((key, tuple(found)) for key, found in inbound.items()))
 
@@ -177,6 +182,26 @@ def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str) -> 
     """The conf of a kind for one MeshHTTPRoute (its KRI); "" when none is for that route itself."""
     key = with_section(route, "")
     return to_text(ctx, kind, mesh, names, key) if key in to_keys(ctx, kind, mesh, names) else ""
+
+
+@derivation
+def by_route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str, base: str) -> str:
+    """The conf of a kind for one MeshHTTPRoute (its KRI) by policies that select that route at the top, merged over
+    `base`, what holds for the destination (JSON; "" for nothing); "" when no policy selects the route."""
+    items = [item for item in _items(ctx, kind, mesh, names) if _selects_route(ctx, item, route)]
+    entries = sort_outbound(outbound_entries(items))
+    if not entries:
+        return ""
+    below = [msgspec.json.decode(base)] if base else []
+    return text_of(merge_confs(kind, [*below, *(entry.conf for entry in entries)])[0])
+
+
+def _selects_route(ctx: Context, policy: Item, route: str) -> bool:
+    top = target_of(policy)
+    if top["kind"] != "MeshHTTPRoute":
+        return False
+    found = find_route(ctx, policy.meta, top.get("name") or "")
+    return found is not None and found.meta.kri == with_section(route, "")
 
 
 def _text_of_rule(kind: str, rule: Rule, conf_index: int = 0) -> str:

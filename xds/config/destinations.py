@@ -77,7 +77,9 @@ def outbound_items(
     own = cluster_name(facts, port, profile)
 
     def confs_of_route(kind: str, names: confs.Names, kri: str) -> str:
-        return confs.route_conf(ctx, kind, profile.mesh, names, kri)
+        own = confs.route_conf(ctx, kind, profile.mesh, names, kri)
+        base = own or dict(policies).get(kind, "")
+        return confs.by_route_conf(ctx, kind, profile.mesh, names, kri, base) or own
 
     found, splits = _routes(profile, policies, port.protocol, own, backends, confs_of_route)
     if any(own == split.cluster for route in found for split in route.splits) or not splits:
@@ -118,7 +120,8 @@ def service_items(
     own = backends.add_service(tags)
 
     def confs_of_route(kind: str, names: confs.Names, kri: str) -> str:
-        return ""
+        base = dict(policies).get(kind, "")
+        return confs.by_route_conf(ctx, kind, profile.mesh, names, kri, base)
 
     found, splits = _routes(profile, policies, protocol, own, backends, confs_of_route)
     outbound = Outbound(

@@ -19,7 +19,7 @@ from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, serialized, socket_address, wrapped
 from xds.config.facts import DataplaneFacts, Pairs, destination, destinations
 from xds.config.policies.collectors import otel_collector
-from xds.config.vips import hostnames, service_vips
+from xds.config.vips import door_vips, hostnames, service_vips
 from xds.encode import encode
 from xds.engine import Context, derivation
 from xds.types import LISTENER, Encoded
@@ -83,6 +83,8 @@ def dns_document(ctx: Context, mesh: str, zone: str) -> str:
     records: dict[str, tuple[str, ...]] = {}
     for service, address in service_vips(ctx, mesh, zone):
         records.update(dict.fromkeys(hostnames(service), (address,)))
+    for hostname, address in door_vips(ctx, mesh, zone):
+        records[hostname] = (address,)
     for kind, name in destinations(ctx, mesh):
         facts = destination(ctx, kind, mesh, name)
         if facts is not None and facts.vips:

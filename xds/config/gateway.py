@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mesh.policy.merge import hash_matches
-from mesh.policy.meta import kri
 from mesh.policy.proxy import gateway_for, item_of
-from xds.config import confs, hcm, policies, routes, tls
+from xds.config import confs, crossmesh, hcm, policies, routes, tls
 from xds.config.backends import GATEWAY_BUFFER_BYTES, Backends, Item, Profile
 from xds.config.confs import KindConfs, Matched, Names
 from xds.config.destinations import mirrors_of
 from xds.config.draft import ADS, Draft, Fields, duration_ns, named, seconds, serialized, wrapped
 from xds.config.facts import Client, DataplaneFacts, Pairs
 from xds.config.outbound import Outbound, Source
-from xds.config.policies import GATEWAY_KINDS, GATEWAY_ROUTE_KINDS, LISTENER_KINDS
+from xds.config.policies import GATEWAY_KINDS, GATEWAY_ROUTE_KINDS, LISTENER_KINDS, ROUTE_KINDS
 from xds.config.policies.faultinjection import TAGS_HEADER, tags_header
 from xds.config.secrets import secret_items, secret_name
 from xds.encode import encode
@@ -49,13 +48,15 @@ class Entry(NamedTuple):
     protocol: str
     certificates: tuple[str, ...] = ()
     connection_limit: int = 0
+    cross_mesh: bool = False
 
 
 class Host(NamedTuple):
-    """A virtual host: its routes, most specific first."""
+    """A virtual host: its routes, most specific first. confs: of policies for what goes to them."""
 
     name: str
     routes: tuple[routes.Route, ...]
+    confs: KindConfs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,6 @@ class Routes:
     name: str
     hosts: tuple[Host, ...]
     tags: Pairs
-    confs: KindConfs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class GatewayListener:
 
     route_configs: (host name, name) pairs. certificates: secrets per host name. splits: where
     bytes go. confs: of policies for what comes in here; to_confs: for what goes out of it.
-    proxy, source: as for any proxy that logs or traces.
+    proxy, source: as for any proxy that logs or traces. security: who may come, if not anybody: members
+    of any mesh (`crossMesh`).
     """
 
     name: str
@@ -89,6 +90,12 @@ class GatewayListener:
     to_confs: KindConfs = ()
     proxy: KindConfs = ()
     source: Source | None = None
+    security: tls.Security | None = None
+
+    @property
+    def leads_somewhere(self) -> bool:
+        """Whether it has a filter chain: Envoy refuses a listener without any."""
+        return bool(self.route_configs) or any(splits for _, splits in self.splits)
 
 
 @derivation
@@ -111,7 +118,8 @@ def _entry(listener: Mapping[str, Any]) -> Entry:
     secrets = tuple(source["secret"] for source in sources if source.get("secret"))
     limit = (listener.get("resources") or {}).get("connectionLimit") or 0
     hostname = listener.get("hostname") or ANY_HOST
-    return Entry(hostname, listener["port"], listener.get("protocol") or "HTTP", secrets, limit)
+    crossing = bool(listener.get("crossMesh"))
+    return Entry(hostname, listener["port"], listener.get("protocol") or "HTTP", secrets, limit, crossing)
 
 
 # --- what a gateway gets -------------------------------------------------------------------------
@@ -136,9 +144,12 @@ def gateway_items(
         by_port.setdefault(entry.port, []).append(entry)
     backends = Backends(ctx, profile, legacy=False)
     for port, on_port in sorted(by_port.items()):
-        names = matched.of_inbound(facts.address, port)
-        shape = _Shape(ctx, gateway, facts, client, profile, names, backends)
+        if on_port[0].cross_mesh and not _may_cross(profile):
+            continue
+        shape = _Shape(ctx, gateway, facts, client, profile, matched, backends)
         listener, items = shape.listener(port, on_port, proxy, source)
+        if not listener.leads_somewhere:
+            continue
         yield Item(LISTENER, listener.name, gateway_listener.query(listener))
         yield from items
     yield from backends.items()
@@ -150,6 +161,11 @@ def gateway_items(
     yield Item(RUNTIME, RUNTIME_LAYER, runtime_layer.query(limits))
 
 
+def _may_cross(profile: Profile) -> bool:
+    """Whether a gateway can show members of other meshes who it is, and tell who they are."""
+    return profile.security is not None and not profile.security.spiffe
+
+
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """What the listener of one port is made from."""
@@ -159,7 +175,7 @@ class _Shape:
     facts: DataplaneFacts
     client: Client
     profile: Profile
-    names: tuple[tuple[str, Names], ...]
+    matched: Matched
     backends: Backends
 
     def listener(
@@ -168,14 +184,15 @@ class _Shape:
         """The listener of a port, and the resources that only it needs."""
         protocol = entries[0].protocol
         name = f"{self.gateway}:{protocol}:{port}"
+        names = self.matched.of_inbound(self.facts.address, port)
         listener = GatewayListener(
             name=name,
             address=self.facts.address,
             port=port,
             protocol=protocol,
             reuse_port=self.client.reuse_port,
-            confs=confs.inbound_confs(self.ctx, self.facts.mesh, self.names),
-            to_confs=confs.only(self._of_mesh(), GATEWAY_KINDS),
+            confs=confs.inbound_confs(self.ctx, self.facts.mesh, names),
+            to_confs=confs.only(confs.mesh_confs(self.ctx, self.facts.mesh, names), GATEWAY_KINDS),
             proxy=proxy,
             source=source,
         )
@@ -183,10 +200,16 @@ class _Shape:
             (entry.hostname, tuple(secret_name(secret) for secret in entry.certificates)) for entry in entries
         )
         secrets = [item for entry in entries for item in secret_items(self.facts.mesh, entry.certificates)]
+        if entries[0].cross_mesh and self.profile.security is not None:
+            unified = self.profile.unified
+            opened, all_roots = crossmesh.open_to_all(self.ctx, self.profile.security, unified=unified)
+            listener = replace(listener, security=opened)
+            secrets.append(all_roots)
         if protocol in ("TCP", "TLS"):
-            splits = tuple((entry.hostname, self._splits()) for entry in entries)
+            splits = tuple((entry.hostname, self._splits(entry)) for entry in entries)
             return replace(listener, splits=splits, certificates=certificates), secrets
-        groups = {ANY_HOST: entries} if protocol == "HTTP" else {e.hostname: [e] for e in entries}
+        shared = protocol == "HTTP" or listener.security is not None
+        groups = {ANY_HOST: entries} if shared else {e.hostname: [e] for e in entries}
         items = secrets
         for hostname, group in groups.items():
             value = self._routes(f"{name}:{hostname}", group)
@@ -196,42 +219,61 @@ class _Shape:
 
     def _routes(self, name: str, entries: Sequence[Entry]) -> Routes:
         hosts: dict[str, list[routes.Rule]] = {}
-        text = self._to_conf("MeshHTTPRoute")
-        found = msgspec.json.decode(text) if text else {"confs": (), "origins": {}}
-        for conf in found["confs"]:
-            for host in _hosts(conf.get("hostnames") or (), entries):
-                hosts.setdefault(host, []).extend(self._rules(conf, found["origins"]))
+        of_hosts: dict[str, KindConfs] = {}
+        for entry in entries:
+            names = self._names(entry)
+            of_mesh = confs.mesh_confs(self.ctx, self.facts.mesh, names)
+            text = dict(of_mesh).get("MeshHTTPRoute", "")
+            found = msgspec.json.decode(text) if text else {"confs": (), "origins": {}}
+            for conf in found["confs"]:
+                rules = list(self._rules(conf, found["origins"], names, of_mesh))
+                for host in _hosts(conf.get("hostnames") or (), entry):
+                    hosts.setdefault(host, []).extend(rule for rule in rules if rule not in hosts[host])
+                    of_hosts.setdefault(host, confs.only(of_mesh, LISTENER_KINDS | GATEWAY_ROUTE_KINDS))
         return Routes(
             name=name,
-            hosts=tuple(Host(host, routes.sorted_routes(hosts[host])) for host in sorted(hosts)),
+            hosts=tuple(
+                Host(host, routes.sorted_routes(hosts[host]), of_hosts[host]) for host in sorted(hosts)
+            ),
             tags=self.facts.tags,
-            confs=confs.only(self._of_mesh(), LISTENER_KINDS | GATEWAY_ROUTE_KINDS),
         )
 
-    def _of_mesh(self) -> KindConfs:
-        """What policies say of any traffic that the gateway sends into the mesh."""
-        return confs.mesh_confs(self.ctx, self.facts.mesh, self.profile.matched)
+    def _names(self, entry: Entry) -> tuple[tuple[str, Names], ...]:
+        """The policies for a host name on a port."""
+        return self.matched.of_inbound(self.facts.address, entry.port, entry.hostname)
 
-    def _to_conf(self, kind: str) -> str:
-        names = dict(self.names).get(kind)
-        if not names:
-            return ""
-        destination = kri("Mesh", "", "", "", self.facts.mesh)
-        return confs.to_conf(self.ctx, kind, self.facts.mesh, names, destination, "")
-
-    def _rules(self, conf: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[routes.Rule]:
+    def _rules(
+        self,
+        conf: Mapping[str, Any],
+        origins: Mapping[str, str],
+        names: tuple[tuple[str, Names], ...],
+        of_mesh: KindConfs,
+    ) -> Iterator[routes.Rule]:
         for rule in conf["rules"]:
             matches = rule.get("matches") or []
             default = rule.get("default") or {}
-            splits = self._shares(origins.get(hash_matches(matches), ""), default.get("backendRefs") or ())
-            filters = default.get("filters") or []
             origin = origins.get(hash_matches(matches), "")
+            splits = self._shares(origin, default.get("backendRefs") or ())
+            filters = default.get("filters") or []
             mirrors = tuple(mirrors_of(self.backends, origin, filters))
-            yield routes.Rule(matches, filters, splits, mirrors, "")
+            own = tuple(self._confs_of_route(origin, names, of_mesh))
+            yield routes.Rule(matches, filters, splits, mirrors, "", own)
 
-    def _splits(self) -> tuple[routes.Split, ...]:
-        text = self._to_conf("MeshTCPRoute")
-        found: dict[str, Any] = msgspec.json.decode(text) if text else {"conf": {}, "origin": ""}
+    def _confs_of_route(
+        self, kri: str, names: tuple[tuple[str, Names], ...], of_mesh: KindConfs
+    ) -> Iterator[tuple[str, str]]:
+        """What policies say of one MeshHTTPRoute."""
+        for kind, selected in names:
+            if kri and kind in ROUTE_KINDS | GATEWAY_ROUTE_KINDS:
+                own = confs.route_conf(self.ctx, kind, self.facts.mesh, selected, kri)
+                base = own or dict(of_mesh).get(kind, "")
+                text = confs.by_route_conf(self.ctx, kind, self.facts.mesh, selected, kri, base) or own
+                if text:
+                    yield kind, text
+
+    def _splits(self, entry: Entry) -> tuple[routes.Split, ...]:
+        of_mesh = confs.mesh_confs(self.ctx, self.facts.mesh, self._names(entry))
+        found = confs.raw_conf("MeshTCPRoute", of_mesh) or {"conf": {}, "origin": ""}
         return self._shares(found["origin"], (found["conf"].get("default") or {}).get("backendRefs") or ())
 
     def _shares(self, origin: str, refs: Sequence[Mapping[str, Any]]) -> tuple[routes.Split, ...]:
@@ -239,14 +281,13 @@ class _Shape:
         return routes.merged_splits(routes.Split(name, weight) for name, weight in found if name)
 
 
-def _hosts(hostnames: Sequence[str], entries: Sequence[Entry]) -> Iterator[str]:
-    """The hosts of a route on listeners: its own as far as they fit, else those of the listeners."""
-    for entry in entries:
-        if not hostnames:
-            yield entry.hostname
-        for hostname in hostnames:
-            if fits(hostname, entry.hostname):
-                yield hostname
+def _hosts(hostnames: Sequence[str], entry: Entry) -> Iterator[str]:
+    """The hosts of a route on a listener: its own as far as they fit, else the listener's."""
+    if not hostnames:
+        yield entry.hostname
+    for hostname in hostnames:
+        if fits(hostname, entry.hostname):
+            yield hostname
 
 
 def fits(hostname: str, pattern: str) -> bool:
@@ -270,13 +311,12 @@ def runtime_layer(ctx: Context, limits: tuple[tuple[str, int], ...]) -> Encoded:
 @derivation
 def gateway_routes(ctx: Context, value: Routes) -> Encoded:
     """The routes of a gateway."""
-    outbound = Outbound(value.name, "", 0, "http", "", "", "", value.name, (), True, confs=value.confs)
     hosts = [
         {
             "name": host.name,
             "domains": [host.name],
             "routes": [
-                _route(route, draft, value, outbound) for route, draft in routes.route_drafts(host.routes)
+                _route(route, draft, value, host) for route, draft in routes.route_drafts(host.routes)
             ],
         }
         for host in value.hosts
@@ -291,7 +331,7 @@ def gateway_routes(ctx: Context, value: Routes) -> Encoded:
     return encode(ROUTE, value.name, serialized(hcm.ROUTES, draft))
 
 
-def _route(route: routes.Route, draft: Draft, value: Routes, outbound: Outbound) -> Draft:
+def _route(route: routes.Route, draft: Draft, value: Routes, host: Host) -> Draft:
     action = draft.get("route")
     if action is None:
         return draft
@@ -309,8 +349,9 @@ def _route(route: routes.Route, draft: Draft, value: Routes, outbound: Outbound)
         for split in route.splits
     ]
     action["weighted_clusters"] = {"clusters": clusters}
+    outbound = Outbound(value.name, "", 0, "http", "", "", "", value.name, (), True, confs=host.confs)
     policies.edit_route(draft, route, outbound)
-    policies.edit_gateway_route(draft, value.confs)
+    policies.edit_gateway_route(draft, (*route.confs, *host.confs))
     return draft
 
 
@@ -339,7 +380,9 @@ def _chains(value: GatewayListener) -> Iterator[Draft]:
             yield carried
     for hostname, route_config in value.route_configs:
         chain: Draft = {"filters": [_manager(value.name, route_config)]}
-        if value.protocol == "HTTPS":
+        if value.security is not None:
+            chain["transport_socket"] = tls.downstream_socket(value.security)
+        elif value.protocol == "HTTPS":
             chain |= _matching(value, hostname)
             chain["transport_socket"] = tls.server_socket(certificates.get(hostname, ()))
         yield chain

@@ -20,6 +20,7 @@ from xds.config import admin, confs, dynamic, inbound, metrics, telemetry, tls, 
 from xds.config.admintls import admin_tls
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
+from xds.config.crossmesh import MESH_TAG, door_destinations, door_items
 from xds.config.destinations import (
     all_destinations,
     outbound_items,
@@ -269,6 +270,8 @@ def _outbounds(ctx: Context, facts: DataplaneFacts, settings: MeshFacts, profile
         )
     if not settings.exclusive:
         yield service_destinations.query(profile, proxying.reachable_services)
+    if profile.security is not None and not profile.security.spiffe:
+        yield door_destinations.query(profile)
     ipv6 = proxying.ipv6
     if proxying.reachable is None and not settings.on_request:
         yield all_destinations.query(profile, ipv6)
@@ -278,6 +281,8 @@ def _outbounds(ctx: Context, facts: DataplaneFacts, settings: MeshFacts, profile
 
 def _declared(ctx: Context, facts: DataplaneFacts, profile: Profile, found: OutboundFacts) -> Query | None:
     """The derivation behind a declared outbound; None when its destination does not exist."""
+    if not found.kind and dict(found.tags).get(MESH_TAG, facts.mesh) != facts.mesh:
+        return door_items.query(profile, found.tags, found.address, found.port)
     if not found.kind:
         return service_items.query(profile, found.tags, found.address, found.port)
     for kind, name in _targets(ctx, facts, found.kind, found.name, found.labels):

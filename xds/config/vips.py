@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Network
 
+from xds.config.doors import doors
 from xds.config.facts import Pairs, mesh_facts
 from xds.config.remote import far_services
 from xds.config.services import services_of
@@ -23,18 +24,35 @@ NETWORKS = tuple(IPv4Network(f"{first}.0.0.0/8") for first in (240, *range(244, 
 _ADDRESSES = sum(network.num_addresses for network in NETWORKS)
 PORT = 80
 DOMAIN = "mesh"
+# No service has a slash in its name.
+_DOOR = "door/"
 
 
 @derivation
 def service_vips(ctx: Context, mesh: str, zone: str) -> Pairs:
     """(service, virtual address) of all services of a mesh, those that other zones offer to `zone` among them;
     none where only resources are destinations."""
+    return tuple(pair for pair in _vips(ctx, mesh, zone) if not pair[0].startswith(_DOOR))
+
+
+@derivation
+def door_vips(ctx: Context, mesh: str, zone: str) -> Pairs:
+    """(host name, virtual address) of all doors to other meshes."""
+    found = (pair for pair in _vips(ctx, mesh, zone) if pair[0].startswith(_DOOR))
+    return tuple((name.removeprefix(_DOOR), address) for name, address in found)
+
+
+@derivation
+def _vips(ctx: Context, mesh: str, zone: str) -> Pairs:
+    """The addresses of services and doors, which share the networks."""
     settings = mesh_facts(ctx, mesh)
-    if settings is None or settings.exclusive:
+    if settings is None:
         return ()
-    far = far_services(ctx, mesh, zone) if zone else ()
-    numbers = numbers_of({*services_of(ctx, mesh, False), *far}, _ADDRESSES)
-    return tuple((service, _address(number)) for service, number in numbers.items())
+    names = {_DOOR + door.hostname for door in doors(ctx, mesh)}
+    if not settings.exclusive:
+        far = far_services(ctx, mesh, zone) if zone else ()
+        names |= {*services_of(ctx, mesh, False), *far}
+    return tuple((name, _address(number)) for name, number in numbers_of(names, _ADDRESSES).items())
 
 
 def numbers_of(services: Iterable[str], count: int) -> dict[str, int]:

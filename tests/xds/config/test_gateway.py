@@ -219,3 +219,103 @@ def test_https_shows_the_certificate_of_its_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [https, tcp])
 def test_envoy_accepts(make: Any, tmp_path: Path) -> None:
     validate(config(make(tmp_path)), tmp_path)
+
+
+def at(target: dict[str, Any], kind: str, default: dict[str, Any], name: str) -> dict[str, Any]:
+    to = [{"targetRef": {"kind": "Mesh"}, "default": default}]
+    spec = {"targetRef": target, "to": to}
+    return {"type": kind, "mesh": "default", "name": name, "spec": spec}
+
+
+def listener_with(**tags: str) -> dict[str, Any]:
+    return {"kind": "MeshGateway", "name": "edge", "tags": tags}
+
+
+def request_timeout(text: str) -> dict[str, Any]:
+    return {"http": {"requestTimeout": text}}
+
+
+def timeouts(config: dict[str, Any]) -> dict[str, set[str]]:
+    """Request timeouts by host, of all ports."""
+    return {
+        f"{name} {host['name']}": {each["route"]["timeout"] for each in host["routes"] if "route" in each}
+        for name, routes in config[ROUTE].items()
+        for host in routes["virtualHosts"]
+    }
+
+
+def test_policies_of_a_listener_are_for_its_routes_alone() -> None:
+    listeners = [
+        {"port": 80, "protocol": "HTTP", "hostname": "a.test", "tags": {"part": "a"}},
+        {"port": 80, "protocol": "HTTP", "hostname": "b.test", "tags": {"part": "b"}},
+        {"port": 81, "protocol": "HTTP", "tags": {"part": "c"}},
+    ]
+    policies = [
+        at(listener_with(part=part), "MeshTimeout", request_timeout(text), part)
+        for part, text in (("a", "1s"), ("b", "2s"), ("c", "3s"))
+    ]
+    found = config(documents(*listeners, routes=[route("MeshHTTPRoute", HTTP_RULES), *policies]))
+    assert timeouts(found) == {
+        "edge:HTTP:80:* a.test": {"1s"},
+        "edge:HTTP:80:* b.test": {"2s"},
+        "edge:HTTP:81:* *": {"3s"},
+    }
+
+
+def test_a_route_that_selects_a_listener_is_served_there_alone() -> None:
+    listeners = [
+        {"port": 80, "protocol": "HTTP", "tags": {"part": "a"}},
+        {"port": 81, "protocol": "HTTP", "tags": {"part": "b"}},
+        {"port": 90, "protocol": "TCP", "tags": {"part": "c"}},
+        {"port": 91, "protocol": "TCP", "tags": {"part": "d"}},
+    ]
+    http, tcp = route("MeshHTTPRoute", HTTP_RULES), route("MeshTCPRoute", [{"default": REFS}], name="t")
+    http["spec"]["targetRef"], tcp["spec"]["targetRef"] = listener_with(part="a"), listener_with(part="d")
+    found = config(documents(*listeners, routes=[http, tcp]))
+    assert {name for name, each in found[ROUTE].items() if "virtualHosts" in each} == {"edge:HTTP:80:*"}
+    assert "edge:TCP:91" in found[LISTENER] and "edge:TCP:90" not in found[LISTENER]
+
+
+@pytest.mark.parametrize(
+    "target", [{"kind": "MeshHTTPRoute", "name": "r"}, {"kind": "MeshGateway", "name": "edge"}]
+)
+def test_policies_of_a_route_go_before_those_of_the_gateway(target: dict[str, Any]) -> None:
+    routes = [
+        route("MeshHTTPRoute", HTTP_RULES),
+        at({"kind": "MeshGateway", "name": "edge"}, "MeshTimeout", request_timeout("9s"), "all"),
+        at(target, "MeshTimeout", request_timeout("1s"), "a"),
+        at(target, "MeshRetry", {"http": {"numRetries": 7}}, "retry"),
+        at(
+            target,
+            "MeshRateLimit",
+            {"local": {"http": {"requestRate": {"num": 5, "interval": "1s"}}}},
+            "limit",
+        ),
+    ]
+    found = config(documents({"port": 80, "protocol": "HTTP"}, routes=routes))
+    assert timeouts(found) == {"edge:HTTP:80:* *": {"1s"}}
+    (served,) = [
+        each for each in found[ROUTE]["edge:HTTP:80:*"]["virtualHosts"][0]["routes"] if "route" in each
+    ]
+    assert served["route"]["retryPolicy"]["numRetries"] == 7
+    assert (
+        served["typedPerFilterConfig"]["envoy.filters.http.local_ratelimit"]["tokenBucket"]["maxTokens"] == 5
+    )
+
+
+def test_policies_of_another_route_are_not_for_this_one() -> None:
+    other = [{"matches": [{"path": {"type": "Exact", "value": "/o"}}], "default": REFS}]
+    routes = [
+        route("MeshHTTPRoute", HTTP_RULES),
+        route("MeshHTTPRoute", other, name="other"),
+        at({"kind": "MeshHTTPRoute", "name": "other"}, "MeshTimeout", request_timeout("1s"), "p"),
+    ]
+    found = config(documents({"port": 80, "protocol": "HTTP"}, routes=routes))
+    served = found[ROUTE]["edge:HTTP:80:*"]["virtualHosts"][0]["routes"]
+    by_path = {each["match"].get("path"): each["route"].get("timeout") for each in served if "route" in each}
+    assert by_path == {"/o": "1s", None: None}
+
+
+def test_a_port_of_bytes_opens_with_its_route() -> None:
+    found = config(documents({"port": 99, "protocol": "TCP"}, routes=[]))
+    assert "edge:TCP:99" not in found.get(LISTENER, {})

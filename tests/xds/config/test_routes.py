@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.xds.config.policies.sidecar import HTTP_OUT, TCP_OUT, Sidecar, prefix, route
-from tests.xds.config.worlds import policy
+from tests.xds.config.worlds import dataplane, mesh, node, policy, rendered, view_of
 from xds.config.routes import Rule, Split, merged_splits, routes_of
-from xds.types import CLUSTER
+from xds.config.source import Source
+from xds.types import CLUSTER, LISTENER
 
 REFS = [
     {"kind": "MeshService", "name": "api", "port": 80, "weight": 9},
@@ -216,3 +217,40 @@ def test_envoy_accepts(tmp_path: Path) -> None:
     filters = [{"type": "URLRewrite", "urlRewrite": rewrite}]
     entries = [prefix("/a", filters=filters, backendRefs=REFS), prefix("/b", backendRefs=REFS[:1])]
     Sidecar(route("r", *entries), tcp_route("db")).validate(tmp_path)
+
+
+# --- policies that select a route ------------------------------------------------------------------
+
+
+def by_route(kind: str, default: dict[str, Any], name: str = "p") -> dict[str, Any]:
+    target = {"kind": "MeshHTTPRoute", "name": "r"}
+    to = [{"targetRef": {"kind": "Mesh"}, "default": default}]
+    return policy(kind, name, targetRef=target, to=to)
+
+
+def test_a_policy_may_select_a_route_at_the_top() -> None:
+    common = {"http": {"requestTimeout": "9s", "streamIdleTimeout": "8s"}}
+    whole = policy("MeshTimeout", "all", to=[{"targetRef": {"kind": "Mesh"}, "default": common}])
+    own = by_route("MeshTimeout", {"http": {"requestTimeout": "1s"}})
+    found = Sidecar(route("r", prefix("/a", backendRefs=REFS)), whole, own).routes(HTTP_OUT)
+    timeouts = {
+        each["match"].get("prefix"): (each["route"]["timeout"], each["route"]["idleTimeout"])
+        for each in found
+    }
+    assert timeouts["/a/"] == ("1s", "8s"), "over what holds for the destination"
+    assert timeouts["/"] == ("9s", "8s")
+
+
+def test_a_policy_may_select_a_route_of_a_service_known_by_tags() -> None:
+    outbound = {"port": 9999, "tags": {"kuma.io/service": "api"}}
+    client = dataplane("web", 8080, networking={"outbound": [outbound]})
+    server = dataplane("api", 80, address="192.168.0.2", tags={"kuma.io/protocol": "http"})
+    retry = by_route("MeshRetry", {"http": {"numRetries": 7}})
+    source = Source(view_of([mesh(), client, server, route("r", prefix("/a")), retry]))
+    found = rendered(source.connect(node("web"), lambda deltas: None).snapshot())
+    manager = found[LISTENER]["outbound:127.0.0.1:9999"]["filterChains"][0]["filters"][0]["typedConfig"]
+    routes = manager["routeConfig"]["virtualHosts"][0]["routes"]
+    retries = {
+        each["match"].get("prefix"): each["route"].get("retryPolicy", {}).get("numRetries") for each in routes
+    }
+    assert retries == {None: 7, "/a/": 7, "/": None}
