@@ -94,6 +94,13 @@ class _NoTermInAcks(AppendGuard):
         return super().receive_reply(peer, {**message, "term": self.core.term})
 
 
+class _EchoesCount(AppendGuard):
+    """A reply proves that its sender lives when it arrives, however long it travelled."""
+
+    def _evidence(self, peer: str, q: int) -> float:
+        return self.port.clock()
+
+
 class _NoPreVote(ElectionGuard):
     def may_campaign(self) -> bool:
         return True
@@ -135,6 +142,13 @@ def _with(
 class _LeaderCountsUnsynced(Node):
     def _commit_limit(self) -> int:
         return self._core.last_index
+
+
+class _CommitsWhileSteppingDown(Node):
+    """Only who still leads at the end of a tick is held back to what its disk holds."""
+
+    def _commit_limit(self) -> int:
+        return super()._commit_limit() if self.is_leader else self.last_index
 
 
 class _TwoChangesAtOnce(Node):
@@ -191,6 +205,8 @@ BROKEN: tuple[Build, ...] = (
     Build("two-changes-at-once", node=_TwoChangesAtOnce),
     Build("no-pre-vote", node=_with(election=_NoPreVote)),
     Build("no-check-quorum", node=_NoCheckQuorum),
+    Build("echoes-count-for-a-quorum", node=_with(append=_EchoesCount)),
+    Build("commits-while-stepping-down", node=_CommitsWhileSteppingDown),
 )
 
 

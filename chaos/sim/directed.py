@@ -271,7 +271,8 @@ def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
     cluster.clients.write("w", "A")
     cluster.run(0.1)
     network.isolate("A", ids)
-    cluster.run(0.5)
+    cluster.run(2, lambda: "A" not in cluster.leaders())
+    cluster.run(0.1)
     cluster.stop("A")
     cluster.hosts["A"].speed = DiskSpeed()
     network.cut.clear()
@@ -363,6 +364,25 @@ def cut_off_leader(build: Build = REAL) -> Cluster:
     cluster.run(0.3)
     cluster.network.isolate("A", cluster.ids)
     cluster.run(3)
+    cluster.settle()
+    return cluster
+
+
+def echoes_of_a_lost_quorum(build: Build = REAL) -> Cluster:
+    """Replies that travelled for long say nothing of who lives when they arrive."""
+    cluster = _cluster("ABC", build)
+    network = cluster.network
+    cluster.let_lead("A")
+    cluster.run(0.3)
+    network.hold = lambda source, target, message: target == "A" and message["type"] == "next_node_idx"
+    cluster.run(0.25)
+    network.hold = lambda source, target, message: False
+    echoes = [message for source, _, message in network.held if source == "B"]
+    cluster.stop("B")
+    cluster.stop("C")
+    for echo in echoes:
+        network.inject("B", "A", echo)
+        cluster.run(0.2)
     cluster.settle()
     return cluster
 
@@ -463,6 +483,7 @@ SCENARIOS: dict[str, Scenario] = {
         read_from_deposed_leader,
         answer_of_an_earlier_life,
         cut_off_leader,
+        echoes_of_a_lost_quorum,
         retry_of_lost_answer,
         retry_after_snapshot,
         rejoin_with_snapshot,

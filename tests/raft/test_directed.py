@@ -60,6 +60,8 @@ JUDGES: dict[str, tuple[str, type[Violation]]] = {
     "two-changes-at-once": ("overlapping_changes", CommittedEntryMissing),
     "no-pre-vote": ("deaf_follower", Disrupted),
     "no-check-quorum": ("cut_off_leader", NotFenced),
+    "echoes-count-for-a-quorum": ("echoes_of_a_lost_quorum", NotFenced),
+    "commits-while-stepping-down": ("leader_steps_down_before_its_sync", CommittedEntryMissing),
 }
 
 
