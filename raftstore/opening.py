@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from raftstore import collector
 from raftstore.core import SnapshotMeta
 from raftstore.datadir import DataDir
 from raftstore.errors import DiskFailed, StoreError
@@ -68,8 +69,9 @@ def _open_disk(config: StoreConfig, cluster_id: str, tls: Tls | None, listen: Ad
                 "rebuilding from the peers; what was here is in %s", aside or "no place: it was empty"
             )
         snapshots, logs = RealDisk(directory.snapshot_path), RealDisk(directory.wal_path)
-        snapshot = load_latest(snapshots, cluster_id=cluster_id)
-        wal = ReplicaWal.open(logs, cluster_id=cluster_id, node_id=config.node_id)
+        with collector.settling():
+            snapshot = load_latest(snapshots, cluster_id=cluster_id)
+            wal = ReplicaWal.open(logs, cluster_id=cluster_id, node_id=config.node_id)
     except OSError as error:
         directory.close()
         raise DiskFailed(f"{config.data_dir}: {error.strerror or error}") from error

@@ -24,7 +24,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from raftstore import forward, limits
+from raftstore import collector, forward, limits
 from raftstore.admin import Admin
 from raftstore.codec import check_txn
 from raftstore.compaction import Compactor
@@ -383,6 +383,8 @@ class Replica:
         more = self.node.apply()
         if self.transport is not None:
             self.transport.flush()  # answers to other replicas
+        if more:
+            collector.settle()
         if more or self._intake.may_flush:  # entries that were applied made room for the next
             self.kick()
 

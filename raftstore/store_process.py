@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import uvloop
 
+from raftstore import collector
 from raftstore.certs import BadCertificate
 from raftstore.errors import Corrupt, DataDirInUse, DiskFailed, DiskFull, StoreError, WrongDataDir
 from raftstore.replica import Replica
@@ -32,7 +32,6 @@ from raftstore.transport import AddressInUse
 log = logging.getLogger(__name__)
 
 HAND_OVER_S = 2.0
-FREEZE_S = 2.0
 SWITCH_S = 0.0005
 
 
@@ -84,7 +83,7 @@ async def run_store(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    tame_collector(loop)
+    collector.tame(loop)
     replica = await replica_type.start(config)
     service = make_service(replica, config.socket_path) if config.socket_path else None
     try:
@@ -105,24 +104,6 @@ async def run_store(
         if service is not None:
             await service.close()
         await replica.close()
-
-
-def tame_collector(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep the garbage collector's pauses short.
-
-    The state is millions of objects without cycles, and a full collection looks at all of
-    them: some 100 ms for each 100,000 records, of which three cost an election. So only the
-    young are searched, and what survives for a while is set aside (gc.freeze). Reference
-    counts still free it; only cycles that died old are lost, and they are few.
-    """
-    gc.set_threshold(5_000, 5, 1_000_000)
-
-    def freeze() -> None:
-        gc.collect(1)
-        gc.freeze()
-        loop.call_later(FREEZE_S, freeze)
-
-    freeze()
 
 
 async def hand_over(replica: Replica) -> None:
