@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftstore.compaction import paced
+from raftstore.compaction import paced, worked_out
 from raftstore.datadir import DataDir
 from raftstore.errors import DiskFailed, WrongDataDir
 from raftstore.members import OWN_KIND
@@ -46,9 +46,9 @@ async def stream(replica: Replica) -> AsyncIterator[bytes]:
     node, state = replica.node, replica.machine.state
     index = node.applied_index
     term = node.term_at(index) or state.term
-    header = header_of(
-        state, term=term, voters=node.voters_at(index), cluster_id=replica.cluster_id, index=index
-    )
+    voters = node.voters_at(index)
+    await worked_out(state)
+    header = header_of(state, term=term, voters=voters, cluster_id=replica.cluster_id, index=index)
     async for chunk in paced(encode(header, state)):
         yield chunk
 

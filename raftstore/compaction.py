@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from raftstore import limits, snapshot
 from raftstore.errors import StoreError
+from raftstore.state import State
 from raftstore.wal.disk import Disk, disk_error
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Compactor:
             return self.index
         started, self._bytes = time.monotonic(), 0
         voters = node.voters_at(index)
+        await worked_out(state)
         header = snapshot.header_of(
             state, term=term, voters=voters, cluster_id=replica.cluster_id, index=index
         )
@@ -165,6 +167,12 @@ async def paced(steps: Iterable[T], share: float = SHARE) -> AsyncIterator[T]:
         if spent > 0.001:
             await asyncio.sleep(spent * (1 - share) / share)
             spent = 0.0
+
+
+async def worked_out(state: State) -> None:
+    """Returns when `state.digest()` costs nothing."""
+    async for _ in paced(state.work_out()):
+        pass
 
 
 async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:

@@ -33,8 +33,9 @@ import google_crc32c
 
 from raftstore import codec, limits
 from raftstore.codec import CodecError
+from raftstore.digest import MODULUS, hash_of
 from raftstore.errors import Corrupt, WrongDataDir
-from raftstore.state import Records, Requests, State
+from raftstore.state import Records, RecordsEdit, Requests, RequestsEdit, State, record_hash
 from raftstore.types import Record
 from raftstore.wal.disk import Disk, disk_error
 
@@ -267,8 +268,8 @@ class SnapshotReader:
         self._cluster_id = cluster_id
         self._buffer = bytearray()
         self._crc = 0
-        self._records = Records()
-        self._requests = Requests()
+        self._records, self._records_sum = RecordsEdit(Records()), 0
+        self._requests, self._requests_sum = RequestsEdit(Requests()), 0
         self._result: Snapshot | None = None
 
     @property
@@ -342,15 +343,23 @@ class SnapshotReader:
             if kind is _Type.HEADER:
                 self._start(_header_from_wire(wire))
             elif kind is _Type.RECORDS:
-                for item in wire:
-                    self._records = self._records.put(codec.record_from_wire(item))
+                self._take_records(wire)
             elif kind is _Type.REQUESTS:
                 for request_id, outcome, time_ms in wire:
-                    self._requests = self._requests.add(request_id, codec.outcome_from_wire(outcome), time_ms)
+                    self._requests_sum += hash_of((request_id, outcome, time_ms))
+                    self._requests.add(request_id, codec.outcome_from_wire(outcome), time_ms)
             else:
                 self._end(wire[0])
         except (CodecError, TypeError, ValueError) as error:
             raise self._corrupt(str(error)) from error
+
+    def _take_records(self, wire: Any) -> None:
+        """Their digest is added up on the way: at the end it would take long."""
+        for item in wire:
+            old = self._records.put(codec.record_from_wire(item))
+            self._records_sum += hash_of(item)
+            if old is not None:
+                self._records_sum -= record_hash(old)
 
     def _start(self, header: Header) -> None:
         if self._cluster_id not in (None, header.cluster_id):
@@ -362,7 +371,9 @@ class SnapshotReader:
     def _end(self, crc: int) -> None:
         header = self.header
         assert header is not None
-        state = State(header.index, header.term, header.log_time_ms, self._records, self._requests)
+        records = self._records.done(self._records_sum % MODULUS)
+        requests = self._requests.done(self._requests_sum % MODULUS)
+        state = State(header.index, header.term, header.log_time_ms, records, requests)
         if crc != self._crc:
             raise CodecError("chunks are missing or out of order")
         if (len(state.records), len(state.requests)) != (header.records, header.requests):

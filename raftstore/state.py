@@ -5,16 +5,14 @@ makes a new value that shares all but a path with the old one. So holding on to 
 *is* a snapshot: it costs a pointer, copies nothing and blocks nobody.
 
 Records lie in three levels, kind -> mesh -> name, so that a scope is found without
-looking at other records. Each collection carries a digest: the sum, modulo 2^128, of
-its members' BLAKE2b hashes. It does not depend on order and a change updates it with one
-subtraction and one addition (Bellare and Micciancio's AdHash, 1997). Equal digests at equal
-index is how replicas are checked to have converged.
+looking at other records. Each collection carries a digest (digest.py), which is worked out
+when somebody asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -22,9 +20,9 @@ from immutables import Map, MapMutation
 from msgspec import Struct
 
 from raftstore.codec import outcome_to_wire, pack, record_to_wire
+from raftstore.digest import Digest, hash_of
 from raftstore.types import Key, Outcome, Record, Scope
 
-_MODULUS = 2**128
 _EMPTY: Map[Any, Any] = Map()
 _NO_NAMES: Map[str, Record] = Map()
 
@@ -32,8 +30,8 @@ Names: TypeAlias = "Map[str, Record]"
 Meshes: TypeAlias = "Map[str, Names]"
 
 
-def _hash(member: object) -> int:
-    return int.from_bytes(blake2b(pack(member), digest_size=16).digest(), "big")
+def record_hash(record: Record) -> int:
+    return hash_of(record_to_wire(record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +40,14 @@ class Records:
 
     tree: Map[str, Meshes] = _EMPTY
     count: int = 0
-    sum: int = 0
+    digest: Digest[Record] = field(default=Digest(record_hash, 0), compare=False)
 
     def __len__(self) -> int:
         return self.count
+
+    @property
+    def sum(self) -> int:
+        return self.digest.value(self.scan)
 
     def get(self, key: Key) -> Record | None:
         meshes = self.tree.get(key.kind)
@@ -53,24 +55,16 @@ class Records:
         return names.get(key.name) if names is not None else None
 
     def put(self, record: Record) -> Records:
-        kind, mesh, name = record.key
-        meshes: Meshes = self.tree.get(kind) or Map()
-        names: Names = meshes.get(mesh) or Map()
-        old = names.get(name)
-        tree = self.tree.set(kind, meshes.set(mesh, names.set(name, record)))
-        total = self.sum + _hash(record_to_wire(record))
-        if old is None:
-            return Records(tree, self.count + 1, total % _MODULUS)
-        return Records(tree, self.count, (total - _hash(record_to_wire(old))) % _MODULUS)
+        edit = RecordsEdit(self)
+        edit.put(record)
+        return edit.done()
 
     def delete(self, key: Key) -> Records:
         """Without `key`, which must exist."""
-        meshes = self.tree[key.kind]
-        old = meshes[key.mesh][key.name]
-        names = meshes[key.mesh].delete(key.name)
-        meshes = meshes.set(key.mesh, names) if names else meshes.delete(key.mesh)
-        tree = self.tree.set(key.kind, meshes) if meshes else self.tree.delete(key.kind)
-        return Records(tree, self.count - 1, (self.sum - _hash(record_to_wire(old))) % _MODULUS)
+        edit = RecordsEdit(self)
+        if edit.delete(key) is None:
+            raise KeyError(key)
+        return edit.done()
 
     def scan(self, scope: Scope = Scope()) -> Iterator[Record]:
         """The records of a scope, in no promised order; touches no others."""
@@ -101,7 +95,9 @@ class RecordsEdit:
         self._tree = base.tree
         self._open: dict[tuple[str, str], MapMutation[str, Record]] = {}
         self._count = base.count
-        self._sum = base.sum
+        self._digest = base.digest
+        self._came: list[Record] = []
+        self._went: list[Record] = []
 
     def get(self, key: Key) -> Record | None:
         return self._names(key).get(key.name)
@@ -112,11 +108,11 @@ class RecordsEdit:
         name = record.key.name
         old = names.get(name)
         names[name] = record
-        self._sum += _hash(record_to_wire(record))
+        self._came.append(record)
         if old is None:
             self._count += 1
         else:
-            self._sum -= _hash(record_to_wire(old))
+            self._went.append(old)
         return old
 
     def delete(self, key: Key) -> Record | None:
@@ -124,11 +120,11 @@ class RecordsEdit:
         old: Record | None = self._names(key).pop(key.name, None)
         if old is not None:
             self._count -= 1
-            self._sum -= _hash(record_to_wire(old))
+            self._went.append(old)
         return old
 
-    def done(self) -> Records:
-        """The edit may go on afterwards, from here."""
+    def done(self, total: int | None = None) -> Records:
+        """The edit may go on afterwards, from here. total: the digest, if the caller knows it."""
         tree = self._tree
         for (kind, mesh), mutation in self._open.items():
             meshes: Meshes = tree.get(kind) or Map()
@@ -139,8 +135,13 @@ class RecordsEdit:
                 meshes = meshes.delete(mesh)
                 tree = tree.set(kind, meshes) if meshes else tree.delete(kind)
         self._open.clear()
-        self._tree, self._sum = tree, self._sum % _MODULUS
-        return Records(tree, self._count, self._sum)
+        self._tree = tree
+        if total is not None:
+            self._digest = Digest(record_hash, total)
+        elif self._came or self._went:
+            self._digest = self._digest.changed(self._came, self._went)
+        self._came, self._went = [], []
+        return Records(tree, self._count, self._digest)
 
     def _names(self, key: Key) -> MapMutation[str, Record]:
         bucket = (key.kind, key.mesh)
@@ -160,6 +161,14 @@ class Remembered(Struct, frozen=True, gc=False):
     position: int
 
 
+Asked: TypeAlias = tuple[str, Remembered]
+
+
+def request_hash(asked: Asked) -> int:
+    request_id, entry = asked
+    return hash_of((request_id, outcome_to_wire(entry.outcome), entry.time_ms))
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """The memory that makes retries harmless: request id -> outcome, oldest forgotten first."""
@@ -168,10 +177,14 @@ class Requests:
     order: Map[int, str] = _EMPTY
     oldest: int = 0
     next: int = 0
-    sum: int = 0
+    digest: Digest[Asked] = field(default=Digest(request_hash, 0), compare=False)
 
     def __len__(self) -> int:
         return len(self.by_id)
+
+    @property
+    def sum(self) -> int:
+        return self.digest.value(self.in_order)
 
     def get(self, request_id: str) -> Outcome | None:
         found = self.by_id.get(request_id)
@@ -179,35 +192,29 @@ class Requests:
 
     def add(self, request_id: str, outcome: Outcome, time_ms: int) -> Requests:
         """With one more request, which must be new."""
-        entry = Remembered(outcome, time_ms, self.next)
-        return Requests(
-            self.by_id.set(request_id, entry),
-            self.order.set(self.next, request_id),
-            self.oldest,
-            self.next + 1,
-            (self.sum + _request_hash(request_id, entry)) % _MODULUS,
-        )
+        edit = RequestsEdit(self)
+        edit.add(request_id, outcome, time_ms)
+        return edit.done()
 
     def forget(self, now_ms: int, *, count_min: int, count_max: int, age_ms_max: int) -> Requests:
         """Without the requests beyond count_max, or older than age_ms_max; the last count_min stay."""
-        oldest, total = self.oldest, self.sum
-        gone = []
+        oldest = self.oldest
+        gone: list[Asked] = []
         while (count := self.next - oldest) > count_min:
             request_id = self.order[oldest]
             entry = self.by_id[request_id]
             if count <= count_max and now_ms - entry.time_ms <= age_ms_max:
                 break
-            gone.append(request_id)
-            total -= _request_hash(request_id, entry)
+            gone.append((request_id, entry))
             oldest += 1
         if not gone:
             return self
         by_id, order = self.by_id.mutate(), self.order.mutate()
-        for position, request_id in enumerate(gone, self.oldest):
+        for position, (request_id, _) in enumerate(gone, self.oldest):
             del by_id[request_id], order[position]
-        return Requests(by_id.finish(), order.finish(), oldest, self.next, total % _MODULUS)
+        return Requests(by_id.finish(), order.finish(), oldest, self.next, self.digest.changed((), gone))
 
-    def in_order(self) -> Iterator[tuple[str, Remembered]]:
+    def in_order(self) -> Iterator[Asked]:
         """Oldest first."""
         for position in range(self.oldest, self.next):
             request_id = self.order[position]
@@ -220,7 +227,8 @@ class RequestsEdit:
     def __init__(self, base: Requests) -> None:
         self._by_id = base.by_id.mutate()
         self._order = base.order.mutate()
-        self._oldest, self._next, self._sum = base.oldest, base.next, base.sum
+        self._oldest, self._next, self._digest = base.oldest, base.next, base.digest
+        self._came: list[Asked] = []
 
     def get(self, request_id: str) -> Outcome | None:
         found = self._by_id.get(request_id)
@@ -232,16 +240,16 @@ class RequestsEdit:
         self._by_id[request_id] = entry
         self._order[self._next] = request_id
         self._next += 1
-        self._sum += _request_hash(request_id, entry)
+        self._came.append((request_id, entry))
 
-    def done(self) -> Requests:
-        """To be called once."""
-        by_id, order = self._by_id.finish(), self._order.finish()
-        return Requests(by_id, order, self._oldest, self._next, self._sum % _MODULUS)
-
-
-def _request_hash(request_id: str, entry: Remembered) -> int:
-    return _hash((request_id, outcome_to_wire(entry.outcome), entry.time_ms))
+    def done(self, total: int | None = None) -> Requests:
+        """To be called once. total: the digest, if the caller knows it."""
+        by_id, order, digest = self._by_id.finish(), self._order.finish(), self._digest
+        if total is not None:
+            digest = Digest(request_hash, total)
+        elif self._came:
+            digest = digest.changed(self._came, ())
+        return Requests(by_id, order, self._oldest, self._next, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +269,18 @@ class State:
         return self.records.scan(scope)
 
     def digest(self) -> str:
-        """Equal on replicas that applied the same log up to the same index. O(1).
+        """Equal on replicas that applied the same log up to the same index.
 
+        Costs nothing after work_out(); else it may mean a look at every record.
         The index itself is left out: entries that are no commands do not reach the machine.
         """
         parts = pack((self.log_time_ms, self.records.sum.to_bytes(16), self.requests.sum.to_bytes(16)))
         return blake2b(parts, digest_size=16).hexdigest()
+
+    def work_out(self) -> Iterator[None]:
+        """Work out the digest, in steps of about a millisecond."""
+        yield from self.records.digest.work_out(self.records.scan)
+        yield from self.requests.digest.work_out(self.requests.in_order)
 
     def at(self, index: int, term: int) -> State:
         return replace(self, index=index, term=term)

@@ -69,7 +69,7 @@ def test_an_edit_makes_what_single_changes_make(steps: list[tuple[Key, bytes | N
             records = edit.done()
             edit = RecordsEdit(records)
     records = edit.done()
-    assert records == expected and len(records) == len(model)
+    assert records == expected and len(records) == len(model) and records.sum == expected.sum
     assert base == Records()
 
 
@@ -86,7 +86,8 @@ def test_an_edit_remembers_what_single_additions_remember() -> None:
     assert edit.get("r2") == Outcome(2) and edit.get("r3") is None
     edit.add("r3", Outcome(3), 30)
     assert edit.get("r3") == Outcome(3)
-    assert edit.done() == remember(4)
+    requests = edit.done()
+    assert requests == remember(4) and requests.sum == remember(4).sum
 
 
 def test_an_old_state_is_a_snapshot() -> None:
