@@ -12,7 +12,7 @@ The file is a zlib-compressed google.protobuf.FileDescriptorSet, files after the
 dependencies. Every v3 message of Envoy is in it: MeshProxyPatch may name any of them.
 Options (validation rules, annotations) are stripped: nothing here reads them, and without
 them the set shrinks by a third and needs neither validate.proto nor udpa's annotations.
-The contrib extensions that meshes use are missing from xds-protos, and added by hand below.
+The contrib extensions that meshes use, and a few fields, are missing from xds-protos and added by hand below.
 """
 
 from __future__ import annotations
@@ -128,11 +128,34 @@ def kafka_broker() -> FileDescriptorProto:
     return file
 
 
+def add_newer_fields(files: dict[str, FileDescriptorProto]) -> None:
+    """Fields that the bundled Envoy has and xds-protos lacks, by their numbers in Envoy's proto files."""
+    name = "envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto"
+    (config,) = [m for m in files[name].message_type if m.name == "OpenTelemetryAccessLogConfig"]
+    optional = FieldDescriptorProto.LABEL_OPTIONAL
+    service = config.field.add(
+        name="http_service", number=8, type=FieldDescriptorProto.TYPE_MESSAGE, label=optional
+    )
+    service.type_name = ".envoy.config.core.v3.HttpService"
+    service.json_name = "httpService"
+    config.field.add(
+        name="log_name",
+        number=10,
+        type=FieldDescriptorProto.TYPE_STRING,
+        label=optional,
+        json_name="logName",
+    )
+    needed = "envoy/config/core/v3/http_service.proto"
+    if needed not in files[name].dependency:
+        files[name].dependency.append(needed)
+
+
 def main() -> None:
     target = Path(sys.argv[1]) / "xds" / "descriptors.bin"
     files = closure(v3_modules(Path(sysconfig.get_paths()["purelib"])))
     for file in files.values():
         strip_file(file)
+    add_newer_fields(files)
     broker = kafka_broker()
     files[broker.name] = broker
     pool = descriptor_pool.DescriptorPool()

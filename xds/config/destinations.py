@@ -195,13 +195,14 @@ def _rules(
 def _splits(
     backends: Backends, kri: str, refs: Iterable[Mapping[str, Any]], own: str
 ) -> tuple[routes.Split, ...]:
-    """Where backendRefs lead. Those that lead nowhere are left out; if all do, nothing changes."""
+    """Where backendRefs lead. Those that lead nowhere are left out; if all do, nothing changes. Shares of zero are
+    none: if all are zero, nothing goes anywhere."""
     found = []
     for ref in refs:
         cluster = backends.add_ref(kri, ref)
         if cluster:
             found.append(routes.Split(cluster, int(ref.get("weight", 1))))
-    return routes.merged_splits(found) or (routes.Split(own),)
+    return routes.merged_splits(found) if found else (routes.Split(own),)
 
 
 def mirrors_of(

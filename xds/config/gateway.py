@@ -335,10 +335,6 @@ def _route(route: routes.Route, draft: Draft, value: Routes, host: Host) -> Draf
     action = draft.get("route")
     if action is None:
         return draft
-    if not route.splits:
-        return {key: inner for key, inner in draft.items() if key != "route"} | {
-            "direct_response": {"status": 500}
-        }
     action.pop("timeout", None)
     action.pop("cluster", None)
     action["idle_timeout"] = seconds(STREAM_IDLE_S)

@@ -95,7 +95,8 @@ def _pushed(endpoint: str, client: Client) -> Iterator[Item]:
     found = otel_collector(endpoint)
     name = f"{'system_meshmetric_otel_' if client.unified else '_kuma:metrics:opentelemetry:'}{found.name}"
     socket = f"{client.work_dir}/kuma-otel-{found.name}.sock"
-    yield collector_item(Collector(name, found.host, found.port, True, breakers=False, ipv6=client.ipv6))
+    http2 = not found.over_http
+    yield collector_item(Collector(name, found.host, found.port, http2, breakers=False, ipv6=client.ipv6))
     yield _listener_item(MetricListener(name, socket, 0, grpc=True))
 
 

@@ -14,6 +14,8 @@ from mesh.policy.values import Item
 from xds.engine import Context, derivation
 
 DEFAULT_PORT = 4317
+OVER_HTTP = "otlp+http"
+"""The scheme of endpoints that speak OTLP over HTTP; others speak gRPC."""
 BACKEND = "MeshOpenTelemetryBackend"
 KINDS = frozenset({"MeshAccessLog", "MeshMetric", "MeshTrace"})
 """Kinds whose backends may be such references."""
@@ -56,7 +58,8 @@ def _backend(ctx: Context, mesh: str, backend: Json) -> Json | None:
 
 @derivation
 def endpoint_of(ctx: Context, mesh: str, labels: Labels) -> str:
-    """`host:port` of the first backend by name with all of the labels; "" without one."""
+    """`host:port` of the first backend by name with all of the labels; "" without one. What speaks OTLP over
+    HTTP is a URL, with the path below which it listens."""
     for resource in ctx.list(BACKEND, mesh):
         endpoint = resource.spec.endpoint
         if (
@@ -66,5 +69,8 @@ def endpoint_of(ctx: Context, mesh: str, labels: Labels) -> str:
             and set(labels) <= set(resource.labels.items())
         ):
             host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
-            return f"{host}:{endpoint.port or DEFAULT_PORT}"
+            place = f"{host}:{endpoint.port or DEFAULT_PORT}"
+            if resource.spec.protocol != "http":
+                return place
+            return f"{OVER_HTTP}://{place}/{(endpoint.path or '').strip('/')}".rstrip("/")
     return ""

@@ -23,6 +23,8 @@ CATCH_ALL: Sequence[Mapping[str, Any]] = ({"path": {"type": "PathPrefix", "value
 CATCH_ALL_NAME = hash_matches(CATCH_ALL)
 ROUTE_IDLE_S = 1800
 REQUEST_S = 15
+# What the Gateway API answers where no backend gets a share.
+NOWHERE_STATUS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ def _drafts(route: Route) -> Iterator[Draft]:
         }
         for found in filters:
             _FILTERS[found["type"]](draft, found, prefix)
+        if "route" in draft and not route.splits:
+            del draft["route"]
+            draft["direct_response"] = {"status": NOWHERE_STATUS}
         if route.mirrors and "route" in draft:
             draft["route"]["request_mirror_policies"] = [_mirror(*mirror) for mirror in route.mirrors]
         yield draft
@@ -195,12 +200,11 @@ def _target(splits: Sequence[Split]) -> Draft:
 
 
 def merged_splits(splits: Iterable[Split]) -> tuple[Split, ...]:
-    """Splits with one entry per cluster; those that get nothing are left out unless all do."""
+    """Splits with one entry per cluster; those that get nothing are left out."""
     weights: dict[str, int] = {}
     for split in splits:
         weights[split.cluster] = weights.get(split.cluster, 0) + split.weight
-    found = tuple(Split(cluster, weight) for cluster, weight in weights.items())
-    return tuple(split for split in found if split.weight) or found
+    return tuple(Split(cluster, weight) for cluster, weight in weights.items() if weight)
 
 
 # --- filters -------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def trace_items(proxy: KindConfs, *, ipv6: bool, unified: bool) -> Iterator[Item
     conf = conf_of(trace.KIND, proxy)
     for backend in (conf.backends or ()) if conf is not None else ():
         name, found = trace.collector_of(backend, unified=unified)
-        http2 = backend.type == "OpenTelemetry"
+        http2 = backend.type == "OpenTelemetry" and not found.over_http
         yield collector_item(Collector(name, found.host, found.port, http2, ipv6=ipv6))
 
 
@@ -84,4 +84,4 @@ def log_items(clusters: Pairs, *, ipv6: bool) -> Iterator[Item]:
     """The clusters that log records go to."""
     for endpoint, name in clusters:
         found = otel_collector(endpoint)
-        yield collector_item(Collector(name, found.host, found.port, True, ipv6=ipv6))
+        yield collector_item(Collector(name, found.host, found.port, not found.over_http, ipv6=ipv6))

@@ -189,7 +189,14 @@ def test_backends_that_do_not_exist_are_left_out() -> None:
 
 def test_shares_of_one_cluster_are_added() -> None:
     assert merged_splits([Split("a", 1), Split("b", 0), Split("a", 2)]) == (Split("a", 3),)
-    assert merged_splits([Split("b", 0)]) == (Split("b", 0),)
+    assert merged_splits([Split("b", 0)]) == ()
+
+
+def test_requests_of_which_nobody_gets_a_share_are_answered() -> None:
+    refs = [{**ref, "weight": 0} for ref in REFS]
+    found = Sidecar(route("r", prefix("/a", backendRefs=refs))).routes(HTTP_OUT)
+    answered = {each["match"].get("prefix"): each.get("directResponse") for each in found}
+    assert answered == {None: {"status": 500}, "/a/": {"status": 500}, "/": None}
 
 
 def tcp_route(service: str) -> dict[str, Any]:

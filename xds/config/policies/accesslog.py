@@ -14,7 +14,7 @@ from xds.config import hcm
 from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Fields, named
 from xds.config.policies import callers
-from xds.config.policies.collectors import any_value
+from xds.config.policies.collectors import any_value, http_service, otel_collector
 
 if TYPE_CHECKING:
     from xds.config.gateway import GatewayListener
@@ -257,7 +257,7 @@ def filled(text: str, values: Values) -> str:
 
 
 def _otel_logger(found: Any, default_format: str, values: Values, source: Source) -> Draft:
-    cluster = {"envoy_grpc": {"cluster_name": source.log_cluster(found.endpoint)}}
+    cluster, collector = source.log_cluster(found.endpoint), otel_collector(found.endpoint)
     attributes = [
         {"key": attribute.key, "value": {"string_value": filled(attribute.value, values)}}
         for attribute in found.attributes or ()
@@ -266,9 +266,10 @@ def _otel_logger(found: Any, default_format: str, values: Values, source: Source
         body: Draft = {"string_value": filled(default_format, values)}
     else:
         body = any_value(found.body, lambda text: filled(text, values))
-    fields: Draft = {
-        "common_config": {"log_name": KIND, "grpc_service": cluster, "transport_api_version": "V3"},
-        "body": body,
-        "attributes": {"values": attributes},
-    }
+    fields: Draft = {"body": body, "attributes": {"values": attributes}}
+    if collector.over_http:
+        fields |= {"log_name": KIND, "http_service": http_service(collector, cluster, "logs")}
+    else:
+        service = {"envoy_grpc": {"cluster_name": cluster}}
+        fields["common_config"] = {"log_name": KIND, "grpc_service": service, "transport_api_version": "V3"}
     return named("envoy.access_loggers.open_telemetry", OTEL, fields)

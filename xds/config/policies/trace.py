@@ -13,6 +13,7 @@ from xds.config.policies.collectors import (
     ZIPKIN_PORT,
     Collector,
     http_collector,
+    http_service,
     otel_collector,
 )
 
@@ -86,10 +87,9 @@ def _tags(conf: Any, source: Source) -> list[Draft]:
 
 
 def _provider(backend: Any, source: Source, place: str) -> Draft:
-    name, _ = collector_of(backend, unified=source.unified)
+    name, collector = collector_of(backend, unified=source.unified)
     if backend.type == "Zipkin":
         found = backend.zipkin
-        collector = http_collector(found.url, ZIPKIN_PORT)
         fields: Draft = {
             "collector_cluster": name,
             "collector_endpoint": collector.path or "/",
@@ -105,8 +105,11 @@ def _provider(backend: Any, source: Source, place: str) -> Draft:
             service = f"{service}_{place}"
         fields = {"collector_cluster": name, "service_name": service}
         return named("envoy.tracers.datadog", DATADOG, fields)
-    grpc = {"envoy_grpc": {"cluster_name": name}}
-    return named("envoy.tracers.opentelemetry", OTEL, {"grpc_service": grpc, "service_name": service})
+    if collector.over_http:
+        fields = {"http_service": http_service(collector, name, "traces")}
+    else:
+        fields = {"grpc_service": {"envoy_grpc": {"cluster_name": name}}}
+    return named("envoy.tracers.opentelemetry", OTEL, fields | {"service_name": service})
 
 
 def collector_of(backend: Any, *, unified: bool) -> tuple[str, Collector]:

@@ -16,6 +16,7 @@ from xds.config.policies.collectors import Collector, any_value, http_collector,
         ("otel", Collector("otel", 4317)),
         ("http://otel:4318/v1/traces", Collector("otel", 4318, "/v1/traces")),
         ("[2001:db8::1]:99", Collector("2001:db8::1", 99)),
+        ("otlp+http://otel:4318/base", Collector("otel", 4318, "/base", True)),
     ],
 )
 def test_otel(endpoint: str, expected: Collector) -> None:
@@ -49,6 +50,9 @@ def test_http(url: str, expected: Collector) -> None:
             {"array_value": {"values": [{"string_value": "A"}]}},
         ),
         (None, {}),
+        ({"intValue": "7"}, {"int_value": 7}),
+        ({"boolValue": True}, {"bool_value": True}),
+        ({"doubleValue": 0.5}, {"double_value": 0.5}),
     ],
 )
 def test_any_value(value: Any, expected: Any) -> None:
