@@ -72,9 +72,9 @@ class Admin:
         """Make `to` the leader; returns when it is. Raises Refused, Unavailable."""
         await self._on_leader("transfer", to, "")
 
-    async def add(self, node_id: str, address: str, voter: bool = True) -> str:
+    async def add(self, node_id: str, address: str, voter: bool = True, replaces: str = "") -> str:
         """See Membership.add; the same for the two below."""
-        return await self.membership.add(node_id, address, voter=voter)
+        return await self.membership.add(node_id, address, voter=voter, replaces=replaces)
 
     async def promote(self, node_id: str) -> str:
         return await self.membership.promote(node_id)

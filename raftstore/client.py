@@ -169,8 +169,9 @@ class SocketStore:
         """See raftstore.admin.Admin; the same for those below."""
         await self._ask(next(self._numbers), ("transfer", to), 15.0)
 
-    async def add(self, node_id: str, address: str, voter: bool = True) -> str:
-        return str(await self._ask(next(self._numbers), ("add", node_id, address, voter), 15.0))
+    async def add(self, node_id: str, address: str, voter: bool = True, replaces: str = "") -> str:
+        body = ("add", node_id, address, voter, replaces)
+        return str(await self._ask(next(self._numbers), body, 15.0))
 
     async def promote(self, node_id: str) -> str:
         return str(await self._ask(next(self._numbers), ("promote", node_id), 15.0))

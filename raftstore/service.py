@@ -153,8 +153,8 @@ class Connection(asyncio.Protocol):
                 self._spawn(self._do(number, self._replica.status()))
             case (int(number), "transfer", str(to)):
                 self._spawn(self._do(number, self._replica.admin.transfer(to)))
-            case (int(number), "add", str(node_id), str(address), bool(voter)):
-                self._spawn(self._do(number, self._replica.admin.add(node_id, address, voter)))
+            case (int(number), "add", str(node_id), str(address), bool(voter), str(old)):
+                self._spawn(self._do(number, self._replica.admin.add(node_id, address, voter, old)))
             case (int(number), "backup"):
                 self._spawn(self._backup(number))
             case (int(number), "token", bool(voter), str(node_id), (int() | float()) as valid_s, str(old)):

@@ -2,7 +2,8 @@
 
     GET    /cluster
     POST   /cluster/transfer-leader       {"to": "cp-2"}
-    POST   /cluster/members               {"id": "cp-4", "address": "10.0.0.4:5683", "role": "observer"}
+    POST   /cluster/members               {"id": "cp-4", "address": "10.0.0.4:5683", "role": "observer"}, or
+                                          {…, "replaces": "cp-2"}
     POST   /cluster/members/{id}/promote
     DELETE /cluster/members/{id}
     POST   /cluster/tokens                {"role": "voter", "node": "cp-4", "replaces": "cp-2", "validFor": "1h"}
@@ -44,7 +45,7 @@ class Operable(Protocol):
 
     async def transfer(self, to: str) -> None: ...
 
-    async def add(self, node_id: str, address: str, voter: bool = True) -> str: ...
+    async def add(self, node_id: str, address: str, voter: bool = True, replaces: str = "") -> str: ...
 
     async def promote(self, node_id: str) -> str: ...
 
@@ -97,7 +98,9 @@ class _Cluster:
         operable = self._operable(request)
         body = await read_object(request)
         node_id, address = _texts(body, "id", "address")
-        return await self._changed(await operable.add(node_id, address, _is_voter(body, "voter")))
+        replaces = _text(body, "replaces")
+        voter = _is_voter(body, "voter") or bool(replaces)
+        return await self._changed(await operable.add(node_id, address, voter, replaces))
 
     async def promote(self, request: web.Request) -> web.Response:
         return await self._changed(await self._operable(request).promote(request.match_info["id"]))

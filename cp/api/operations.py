@@ -255,7 +255,7 @@ OPERATIONS: dict[str, Spec] = {
         "cluster",
         "Add a replica",
         _CHANGED,
-        body=obj({"id": TEXT, "address": TEXT}, {"role": one_of("voter", "observer")}),
+        body=obj({"id": TEXT, "address": TEXT}, {"role": one_of("voter", "observer"), "replaces": TEXT}),
     ),
     "POST /cluster/members/{id}/promote": _op("cluster", "Let an observer vote", _CHANGED),
     "DELETE /cluster/members/{id}": _op("cluster", "Remove a replica", _CHANGED),

@@ -14,7 +14,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add `cert` with its subcommands."""
     group = commands.add_parser("cert", help="make the certificates with which replicas know each other")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    ca = actions.add_parser("ca", help="make the cluster's CA; keep ca.key off the replicas")
+    ca = actions.add_parser("ca", help="make the cluster's CA; ca.key makes members: guard it")
     ca.add_argument("--dir", required=True, type=Path, help="where to write ca.pem and ca.key")
     ca.add_argument("--days", type=_days, default=CA_DAYS)
     ca.set_defaults(handler=_ca)

@@ -38,6 +38,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("id", metavar="ID", help="its raft.nodeId")
     parser.add_argument("address", metavar="HOST:PORT", help="where the others reach its raft port")
     parser.add_argument("--voter", action="store_true", help="let it vote as soon as it has caught up")
+    parser.add_argument("--replace", default="", metavar="ID", help="a dead voter that it takes the place of")
     parser = _action(actions, "promote", "let an observer vote once it has caught up", promote)
     parser.add_argument("id", metavar="ID")
     parser = _action(actions, "remove", "remove a replica; a leader hands over first", remove)
@@ -122,10 +123,11 @@ def _row(member: dict[str, Any], status: dict[str, Any]) -> tuple[str, ...]:
 
 
 def add(args: argparse.Namespace) -> int:
-    role = "voter" if args.voter else "observer"
-    body = {"id": args.id, "address": args.address, "role": role}
+    role = "voter" if args.voter or args.replace else "observer"
+    body = {"id": args.id, "address": args.address, "role": role, "replaces": args.replace}
     answer = client_of(args).call("POST", "/cluster/members", body=body).body
-    return _told(answer, f"{args.id} is added as {'a voter' if args.voter else 'an observer'}")
+    done = f"{args.id} is added as {'an observer' if role == 'observer' else 'a voter'}"
+    return _told(answer, f"{done} in the place of {args.replace}" if args.replace else done)
 
 
 def promote(args: argparse.Namespace) -> int:

@@ -251,6 +251,7 @@ async def test_leadership_moves_and_bad_input_is_told_in_one_line(
         (("add", "cp-9", "nowhere"), "not HOST:PORT"),
         (("add", "cp-9", "0.0.0.0:5683"), "that others can reach"),
         (("add", other.name, f"{HOST}:1"), "is a voter"),
+        (("add", "cp-9", f"{HOST}:1", "--replace", "cp-8"), "cp-8 is not a member"),
         (("promote", "cp-9"), "not an observer"),
         (("remove", "cp-9"), "not a member"),
         (("token", "--valid-for", "soon"), "not a duration"),
