@@ -22,7 +22,7 @@ DATA_DIR = "/var/lib/raftmesh"
 API_PORT = "5681"
 PEERS = "peers"  # the network between replicas; clients come by another
 WEB, WEB_PORT = "web", "10000"
-SETTLE_S = 90.0
+SETTLE_S = 120.0
 POLL_S = 0.2
 SMALL_BYTES_MAX = 1 << 30
 

@@ -16,7 +16,7 @@ from chaos.shell import CommandFailed
 
 SOCKET = Path("/var/run/docker.sock")
 VERSION = (1, 41)  # Docker Engine 20.10
-CALL_S = 30.0
+CALL_S = 60.0
 
 
 class EngineError(CommandFailed):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from chaos.history import Stalled
 
-NOTICE_S = 20.0
+NOTICE_S = 60.0
 
 
 class Ineffective(Stalled):

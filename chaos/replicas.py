@@ -26,7 +26,7 @@ from cp.up.processes import Process, python
 from raftstore.certs import create_ca, issue
 from raftstore.types import Commit
 
-SETTLE_S = 90.0
+SETTLE_S = 120.0
 ASK_S = 1.0
 POLL_S = 0.1
 GONE_S = 5.0

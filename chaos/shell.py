@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 
-COMMAND_S = 30.0
+COMMAND_S = 60.0
 
 
 class CommandFailed(Exception):

@@ -23,7 +23,7 @@ from raftstore.client import SocketStore
 from raftstore.errors import Compacted, StoreError
 from raftstore.types import Bookmark, Commit, Event, Key, Op
 
-READ_S = 20.0
+READ_S = 60.0
 
 
 def sockets(directory: Path) -> list[Path]:

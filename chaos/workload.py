@@ -31,7 +31,7 @@ from raftstore.types import Key, Outcome
 SLOTS = 5
 OPERATIONS_PER_KEY = 150
 REQUEST_S = 3.0
-SETTLE_S = 20.0  # what a write or a watcher may need when all faults are over
+SETTLE_S = 60.0  # what a write or a watcher may need when all faults are over
 PAUSE_S = 0.01
 RETRY_S = 0.05
 PATH = f"/meshes/{MESH}/{PLURAL}"

@@ -5,6 +5,7 @@ A suite that finds nothing wrong proves little unless it finds what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from chaos.sim.host import Build, WatchedWal
@@ -18,6 +19,8 @@ from raftstore.guard_messages import BadMessage, Message
 from raftstore.guard_port import Port
 from raftstore.guard_read import OnRead, ReadGuard
 from raftstore.node import Node
+from raftstore.snapshot import prune
+from raftstore.wal.disk import Disk
 
 # pysyncobj's default for leaderFallbackTimeout, in seconds.
 STOCK_FALLBACK_S = 30.0
@@ -188,6 +191,11 @@ class _SkipsOnOverload(Feed):
         )
 
 
+def _prune_all(disk: Disk, spare: Collection[str] = ()) -> None:
+    """Also the file that a snapshot is being written to."""
+    prune(disk)
+
+
 STOCK = Build("guard-off", node=StockNode)
 BROKEN: tuple[Build, ...] = (
     STOCK,
@@ -207,6 +215,7 @@ BROKEN: tuple[Build, ...] = (
     Build("no-check-quorum", node=_NoCheckQuorum),
     Build("echoes-count-for-a-quorum", node=_with(append=_EchoesCount)),
     Build("commits-while-stepping-down", node=_CommitsWhileSteppingDown),
+    Build("prunes-a-snapshot-that-is-being-written", prune=_prune_all),
 )
 
 

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chaos.sim.clients import Write
-from chaos.sim.cluster import REAL, Cluster
+from chaos.sim.cluster import REAL, Cluster, acknowledged, quiet_cluster
+from chaos.sim.directed_disks import (
+    overtaken_snapshot,
+    rejoin_with_snapshot,
+    retry_after_snapshot,
+    rotten_log,
+)
 from chaos.sim.directed_feed import slow_watcher, watch_resumed_elsewhere
 from chaos.sim.host import Build, DiskSpeed
-from chaos.sim.invariants import Disrupted, NotConverged, RotNotFound, crashes_are_violations
+from chaos.sim.invariants import Disrupted, NotConverged, crashes_are_violations
 from chaos.sim.network import Message
-from raftstore.errors import Corrupt
 from raftstore.node import ProposeResult
 
 SLOW = DiskSpeed(5.0, 5.0)
@@ -27,20 +31,9 @@ def _ignore(result: ProposeResult) -> None:
     """The scenario looks at the outcome elsewhere."""
 
 
-def _cluster(ids: str, build: Build, spare: str = "") -> Cluster:
-    cluster = Cluster(list(ids), seed=1, build=build, spare=list(spare))
-    cluster.clients.lose_answers = 0.0
-    return cluster
-
-
-def _acknowledged(cluster: Cluster, write: Write, seconds: float = 2.0) -> None:
-    if not cluster.run(seconds, lambda: write.done):
-        raise NotConverged(f"{write.request_id} is not acknowledged within {seconds} s")
-
-
 def stale_acknowledgement(build: Build = REAL) -> Cluster:
     """A late acknowledgement of an old term must not count for the entries of a new one."""
-    cluster = _cluster("ABCDE", build)
+    cluster = quiet_cluster("ABCDE", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.2)
@@ -83,7 +76,7 @@ def stale_acknowledgement(build: Build = REAL) -> Cluster:
 
 def repeated_append(build: Build = REAL) -> Cluster:
     """A late copy of an append must not cut what was acknowledged since."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.2)
@@ -96,10 +89,10 @@ def repeated_append(build: Build = REAL) -> Cluster:
         return False
 
     network.hold = watch
-    _acknowledged(cluster, cluster.clients.write("one", "A"))
+    acknowledged(cluster, cluster.clients.write("one", "A"))
     first = copies[0]
     for number in range(5):
-        _acknowledged(cluster, cluster.clients.write(f"later{number}", "A"))
+        acknowledged(cluster, cluster.clients.write(f"later{number}", "A"))
     network.hold = lambda source, target, message: False
     network.isolate("A", ids)
     network.cut.discard(("A", "B"))
@@ -115,7 +108,7 @@ def repeated_append(build: Build = REAL) -> Cluster:
 
 def returning_leader(build: Build = REAL) -> Cluster:
     """An ex-leader with a stale tail catches up, however much was written meanwhile."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.2)
@@ -140,7 +133,7 @@ def returning_leader(build: Build = REAL) -> Cluster:
 
 def deaf_follower(build: Build = REAL) -> Cluster:
     """A node that hears nobody, but is heard, must not depose leaders."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
     cluster.run(0.5)
     term = cluster.hosts["A"].node.term
@@ -155,7 +148,7 @@ def deaf_follower(build: Build = REAL) -> Cluster:
 
 def returning_follower(build: Build = REAL) -> Cluster:
     """A node that was cut off for long comes back without an election."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
     cluster.run(0.5)
     term = cluster.hosts["A"].node.term
@@ -171,7 +164,7 @@ def returning_follower(build: Build = REAL) -> Cluster:
 
 def overlapping_changes(build: Build = REAL) -> Cluster:
     """Two membership changes at once could make two majorities that do not overlap."""
-    cluster = _cluster("ABC", build, spare="DE")
+    cluster = quiet_cluster("ABC", build, spare="DE")
     network = cluster.network
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -191,7 +184,7 @@ def overlapping_changes(build: Build = REAL) -> Cluster:
 
 def vote_then_power_cut(build: Build = REAL) -> Cluster:
     """A voter that loses power while its vote is on its way to the disk must not have shown it."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -218,7 +211,7 @@ def vote_then_power_cut(build: Build = REAL) -> Cluster:
 
 def followers_lose_power(build: Build = REAL) -> Cluster:
     """What a follower has acknowledged survives its power cut."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
     cluster.run(0.3)
     cluster.hosts["B"].speed = cluster.hosts["C"].speed = SLOW
@@ -238,7 +231,7 @@ def followers_lose_power(build: Build = REAL) -> Cluster:
 
 def leader_loses_power(build: Build = REAL) -> Cluster:
     """A leader counts itself for what is on its disk, not for what is on its way there."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -261,7 +254,7 @@ def leader_loses_power(build: Build = REAL) -> Cluster:
 def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
     """Losing the quorum ends a leadership in the very tick that counts votes for entries: what
     the leader's disk does not hold yet must not slip through as committed."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -286,7 +279,7 @@ def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
 
 def single_node_loses_power(build: Build = REAL) -> Cluster:
     """In a cluster of one the commit, too, waits for the disk."""
-    cluster = _cluster("A", build)
+    cluster = quiet_cluster("A", build)
     cluster.let_lead("A")
     cluster.run(0.3)
     cluster.hosts["A"].speed = SLOW
@@ -301,7 +294,7 @@ def single_node_loses_power(build: Build = REAL) -> Cluster:
 
 def everybody_loses_power(build: Build = REAL) -> Cluster:
     """All replicas lose power at once, while writes are acknowledged."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
     for _ in range(100):
         cluster.clients.step(1.0, 0.0)
@@ -316,7 +309,7 @@ def everybody_loses_power(build: Build = REAL) -> Cluster:
 
 def read_from_deposed_leader(build: Build = REAL) -> Cluster:
     """A leader that was replaced and does not know it yet must not confirm reads."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network = cluster.network
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -327,7 +320,7 @@ def read_from_deposed_leader(build: Build = REAL) -> Cluster:
     cluster.run(3, lambda: "B" in cluster.leaders())
     if "B" not in cluster.leaders():
         cluster.let_lead("B")
-    _acknowledged(cluster, cluster.clients.write("new", "B"))
+    acknowledged(cluster, cluster.clients.write("new", "B"))
     cluster.clients.read("A")
     cluster.run(0.05)
     network.hold = lambda source, target, message: False
@@ -337,7 +330,7 @@ def read_from_deposed_leader(build: Build = REAL) -> Cluster:
 
 def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
     """The late answer to a read must not answer a read that was asked after a restart."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network = cluster.network
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -346,7 +339,7 @@ def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
     cluster.run(0.1)
     late = network.held[0][2]
     cluster.stop("B")
-    _acknowledged(cluster, cluster.clients.write("new", "A"))
+    acknowledged(cluster, cluster.clients.write("new", "A"))
     cluster.start("B")
     cluster.run(0.3)
     cluster.clients.read("B")
@@ -359,7 +352,7 @@ def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
 
 def cut_off_leader(build: Build = REAL) -> Cluster:
     """A leader that lost its quorum stops leading within an election timeout."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
     cluster.run(0.3)
     cluster.network.isolate("A", cluster.ids)
@@ -370,7 +363,7 @@ def cut_off_leader(build: Build = REAL) -> Cluster:
 
 def echoes_of_a_lost_quorum(build: Build = REAL) -> Cluster:
     """Replies that travelled for long say nothing of who lives when they arrive."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     network = cluster.network
     cluster.let_lead("A")
     cluster.run(0.3)
@@ -389,77 +382,13 @@ def echoes_of_a_lost_quorum(build: Build = REAL) -> Cluster:
 
 def retry_of_lost_answer(build: Build = REAL) -> Cluster:
     """A request whose answer was lost is sent again, through another leader, and applies once."""
-    cluster = _cluster("ABC", build)
+    cluster = quiet_cluster("ABC", build)
     cluster.let_lead("A")
-    _acknowledged(cluster, cluster.clients.write("pay", "A"))
+    acknowledged(cluster, cluster.clients.write("pay", "A"))
     cluster.run(0.2)
     cluster.stop("A")
     cluster.elect()
-    _acknowledged(cluster, cluster.clients.write("pay", cluster.leaders()[0]))
-    cluster.settle()
-    return cluster
-
-
-def retry_after_snapshot(build: Build = REAL) -> Cluster:
-    """Snapshots carry the memory of requests: a retry after a restart from one applies once."""
-    cluster = _cluster("ABC", build)
-    cluster.let_lead("A")
-    _acknowledged(cluster, cluster.clients.write("pay", "A"))
-    cluster.run(0.5)
-    for host in cluster.running():
-        host.take_snapshot(keep_entries=0)
-    for voter in "ABC":
-        cluster.stop(voter)
-    for voter in "ABC":
-        cluster.start(voter)
-    leader = cluster.elect()
-    _acknowledged(cluster, cluster.clients.write("pay", leader))
-    cluster.settle()
-    return cluster
-
-
-def rejoin_with_snapshot(build: Build = REAL) -> Cluster:
-    """A voter that was away longer than the log reaches back gets a snapshot, without an election."""
-    cluster = _cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.3)
-    cluster.stop("C")
-    for _ in range(60):
-        cluster.clients.step(1.0, 0.0)
-        cluster.step()
-    cluster.run(0.3)
-    term = cluster.hosts["A"].node.term
-    cluster.hosts["A"].take_snapshot(keep_entries=0)
-    cluster.start("C")
-    target = cluster.hosts["A"].node.commit_index
-    if not cluster.run(3, lambda: cluster.hosts["C"].node.applied_index >= target):
-        raise NotConverged(f"C stands at {cluster.hosts['C'].node.applied_index} of {target}")
-    if cluster.hosts["A"].node.term != term:
-        raise Disrupted(f"the term rose from {term} to {cluster.hosts['A'].node.term}")
-    cluster.settle()
-    return cluster
-
-
-def rotten_log(build: Build = REAL) -> Cluster:
-    """A bit that flipped on the disk is found at the start, and never becomes anyone's state."""
-    cluster = _cluster("ABC", build)
-    cluster.let_lead("A")
-    for number in range(20):
-        _acknowledged(cluster, cluster.clients.write(f"w{number}", "A"))
-    cluster.run(0.3)
-    cluster.stop("C")
-    disk = cluster.hosts["C"].disk
-    segment = next(name for name in disk.list() if name.endswith(".wal"))
-    size = len(disk.read(segment))
-    for byte in range(size // 4, 3 * size // 4, 97):
-        disk.flip(segment, byte, bit=byte % 8)
-        try:
-            cluster.start("C", rebuild=False)
-        except Corrupt:
-            disk.flip(segment, byte, bit=byte % 8)
-        else:
-            raise RotNotFound(f"C starts although byte {byte} of {size} of its log is rotten")
-    cluster.start("C")
+    acknowledged(cluster, cluster.clients.write("pay", cluster.leaders()[0]))
     cluster.settle()
     return cluster
 
@@ -487,6 +416,7 @@ SCENARIOS: dict[str, Scenario] = {
         retry_of_lost_answer,
         retry_after_snapshot,
         rejoin_with_snapshot,
+        overtaken_snapshot,
         rotten_log,
         watch_resumed_elsewhere,
         slow_watcher,

@@ -52,13 +52,14 @@ class WatchedWal(ReplicaWal):
 
 @dataclass(frozen=True)
 class Build:
-    """Which classes a host runs: the real ones, or a judge's broken ones."""
+    """Which classes a host runs, and how it prunes snapshots: the real ones, or a judge's broken ones."""
 
     name: str = "real"
     node: type[Node] = Node
     wal: type[WatchedWal] = WatchedWal
     machine: type[SimMachine] = SimMachine
     feed: type[Feed] = Feed
+    prune: Callable[..., object] = prune
 
 
 @dataclass
@@ -336,7 +337,7 @@ class Host:
         self.wal.drop_to(index, collect=False)
         self.wal.collect_garbage()
         making = self._making
-        prune(self.disk, spare=() if making is None else {snapshot_name(making.index)})
+        self.build.prune(self.disk, spare=() if making is None else {snapshot_name(making.index)})
         self._wiping = True
 
     def _wipe(self) -> None:

@@ -16,6 +16,7 @@ from chaos.sim.invariants import (
     CommittedEntryMissing,
     Disrupted,
     FeedBroken,
+    NodeCrashed,
     NotDurable,
     NotExactlyOnce,
     NotFenced,
@@ -61,6 +62,7 @@ JUDGES: dict[str, tuple[str, type[Violation]]] = {
     "no-pre-vote": ("deaf_follower", Disrupted),
     "no-check-quorum": ("cut_off_leader", NotFenced),
     "echoes-count-for-a-quorum": ("echoes_of_a_lost_quorum", NotFenced),
+    "prunes-a-snapshot-that-is-being-written": ("overtaken_snapshot", NodeCrashed),
     "commits-while-stepping-down": ("leader_steps_down_before_its_sync", CommittedEntryMissing),
 }
 
