@@ -96,6 +96,24 @@ async def test_a_new_leader_takes_over_what_was_under_way(three: Replicas) -> No
     assert [event.key.name for event in events] == ["first"] + [f"w{n}" for n in range(200)]
 
 
+async def test_an_unknown_outcome_is_decided_once_whoever_is_asked_again(three: Replicas) -> None:
+    leader, followers = await three.leader(), await three.followers()
+    for follower in followers:
+        await three.stop(follower.id)
+    txn = put("w", b"1", request_id="r1")
+    # In its log, and at nobody else's; unless it has found out already that it leads no more.
+    with pytest.raises((UnknownOutcome, Unavailable)):
+        await leader.submit(txn, timeout_s=1.0)
+    for follower in followers:
+        await three.start(follower.id)
+    asked = [replica.submit(txn, timeout_s=40.0) for replica in three.running.values()]
+    outcomes = await asyncio.gather(*asked)
+    assert len(set(outcomes)) == 1 and outcomes[0].applied
+    for replica in three.running.values():
+        _, events = await read(replica, outcomes[0].index, after=0)
+        assert [event.request_id for event in events] == ["r1"]
+
+
 async def test_alone_it_says_that_there_is_no_quorum(three: Replicas) -> None:
     followers = await three.followers()
     leader = await three.leader()
