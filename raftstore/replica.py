@@ -22,6 +22,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from raftstore import collector, forward, limits
@@ -173,21 +174,20 @@ class Replica:
             on_done(Unavailable("this replica has ended"))
             return
         deadline = self._loop.time() + timeout_s
-        number = self._reads.add(deadline, on_done)
+        self._ask_index(self._reads.add(deadline, on_done), deadline)
 
-        def confirmed(index: int | None) -> None:
-            if index is not None:
-                late = Unavailable(f"index {index} comes late")
-                self._waits.add(index, deadline, lambda ok: self._reads.answer(number, index if ok else late))
-            else:
-                self._loop.call_later(READ_RETRY_S, ask)
+    def _ask_index(self, number: int, deadline: float) -> None:
+        """Two methods, not closures that name each other: those would be left to the collector."""
+        if number in self._reads:
+            self.node.read_index(partial(self._confirmed, number, deadline))
+            self.kick()
 
-        def ask() -> None:
-            if number in self._reads:
-                self.node.read_index(confirmed)
-                self.kick()
-
-        ask()
+    def _confirmed(self, number: int, deadline: float, index: int | None) -> None:
+        if index is None:
+            self._loop.call_later(READ_RETRY_S, self._ask_index, number, deadline)
+            return
+        late = Unavailable(f"index {index} comes late")
+        self._waits.add(index, deadline, lambda ok: self._reads.answer(number, index if ok else late))
 
     async def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
         """See raftstore.port.Store."""
@@ -294,6 +294,7 @@ class Replica:
     def apply(self, index: int, term: int, command: bytes) -> Applied:
         applied = self.machine.apply(index, term, command)
         self.compactor.applied(len(command))
+        collector.made(len(applied.outcomes) + len(applied.events))
         self.feed_log.publish(index, applied.events, self.machine.state, self._now_ms())
         return applied
 
@@ -383,8 +384,6 @@ class Replica:
         more = self.node.apply()
         if self.transport is not None:
             self.transport.flush()  # answers to other replicas
-        if more:
-            collector.settle()
         if more or self._intake.may_flush:  # entries that were applied made room for the next
             self.kick()
 

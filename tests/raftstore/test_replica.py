@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from raftstore import limits
 from raftstore.errors import Overloaded, TooLarge, Unavailable, UnknownOutcome
 from raftstore.types import Exists, Key, Put, Txn
-from tests.raftstore.replicas import Replicas, put, read, until
+from tests.raftstore.replicas import DEADLINE_S, Replicas, put, read, until
 
 
 @pytest.fixture
@@ -55,6 +56,21 @@ async def test_times_are_the_leaders_and_equal_everywhere(three: Replicas) -> No
     found = [(await read(replica, outcome.index, after=0))[1] for replica in three.running.values()]
     assert found[0] == found[1] == found[2] and found[0][0].time_ms > 1_600_000_000_000
     assert found[0][0].via == follower.id and found[0][0].request_id
+
+
+async def test_requests_leave_no_cycles(three: Replicas) -> None:
+    """They would stay for ever: a store process sets aside what it has in use (collector.py)."""
+    leader, follower = await three.leader(), (await three.followers())[0]
+    gc.collect()
+    gc.disable()
+    try:
+        for replica in (leader, follower):
+            await asyncio.gather(*(replica.submit(put(f"w{n}"), timeout_s=DEADLINE_S) for n in range(200)))
+            await asyncio.gather(*(replica.read_index(timeout_s=DEADLINE_S) for _ in range(200)))
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 200
 
 
 async def test_reads_are_linearizable_on_followers(three: Replicas) -> None:
