@@ -142,6 +142,13 @@ class Checker:
         if before != vote:
             raise TwoVotes(f"{node} voted for {before} and for {vote} in term {term}")
 
+    def promised(self, node: str, term: int, leader: str) -> None:
+        """A replica that lost its disk gives its vote to who leads already, and so elects nobody: it may have
+        voted for another before, whom that has not helped."""
+        if self._leaders.get(term) != leader:
+            raise TwoVotes(f"{node} gives its vote of term {term} to {leader}, who does not lead it")
+        self._votes[node, term] = leader
+
     def restarted(self, node: str, applied_index: int) -> None:
         self._applied_index[node] = applied_index
         self._commit_seen[node] = self._durable_seen[node] = 0

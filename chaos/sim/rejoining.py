@@ -56,6 +56,6 @@ class Rejoining:
         if host.recovering and term >= host.node.term and promise(host.node, host.wal, leader, term):
             host.disk.burn(Reached.LOST_AT_NAMES)  # the file that says so is replaced
             host.recovering = False
-            host.cluster.checker.voted(host.id, term, leader)
+            host.cluster.checker.promised(host.id, term, leader)
             host.reach(Reached.READMITTED_LATER if term > host.set_aside_in else Reached.READMITTED)
             host.cluster.trace(f"{host.id} is readmitted by {leader} in term {term}")

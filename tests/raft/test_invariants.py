@@ -40,6 +40,20 @@ def test_two_votes_in_a_term(cluster: Cluster) -> None:
         cluster.checker.voted("A", 9, "C")
 
 
+def test_a_replica_without_memory_votes_for_who_leads_already(cluster: Cluster) -> None:
+    leader, *others = sorted(cluster.ids, key=lambda each: each not in cluster.leaders())
+    cluster.step()
+    term = cluster.hosts[leader].node.term
+    cluster.checker.voted("F", term, others[0])
+    cluster.checker.promised("F", term, leader)
+    with pytest.raises(TwoVotes, match=f"F voted for {leader} and for {others[0]} in term {term}"):
+        cluster.checker.voted("F", term, others[0])
+    with pytest.raises(
+        TwoVotes, match=f"F gives its vote of term {term} to {others[0]}, who does not lead it"
+    ):
+        cluster.checker.promised("F", term, others[0])
+
+
 def test_two_contents_of_one_entry(cluster: Cluster) -> None:
     cluster.checker.entry_written(50, 9, 8, b"x")
     cluster.checker.entry_written(50, 9, -1, b"snapshot placeholder")
