@@ -67,7 +67,8 @@ def view(file: ContextFile, _: argparse.Namespace) -> int:
 def show(file: ContextFile, _: argparse.Namespace) -> int:
     current = file.current().name
     rows = [
-        ("*" if each.name == current else "", each.name, each.addresses[0]) for each in file.control_planes()
+        ("*" if each.name == current else "", each.name, ",".join(each.addresses))
+        for each in file.control_planes()
     ]
     sys.stdout.write(table(("ACTIVE", "NAME", "ADDRESS"), rows))
     return 0

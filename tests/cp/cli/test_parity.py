@@ -86,7 +86,7 @@ async def test_a_context_with_a_dead_first_address(api: Api, cli: Cli, tmp_path:
     )
     assert added.out == 'added Control Plane "prod"\nswitched active Control Plane to "prod"\n', added.err
     listed = await cli("config", *file, "control-planes", "list")
-    assert listed.out.split() == ["ACTIVE", "NAME", "ADDRESS", "*", "prod", "http://127.0.0.1:1"]
+    assert listed.out.split() == ["ACTIVE", "NAME", "ADDRESS", "*", "prod", f"http://127.0.0.1:1,{api.base}"]
     await api.mesh("there")
     ran = await cli(*file, "get", "meshes")
     assert "there" in ran.out, ran.err
