@@ -9,6 +9,10 @@ MIB = 1 << 20
 BODY_BYTES_MAX = 1 * MIB
 # Kuma's read timeout: a client that sends its body drop by drop is let go.
 BODY_TIMEOUT_S = 10.0
+# A request's head. Kuma: 1 s, which a client that opens a thousand connections at once does not keep.
+API_HEAD_S = 10.0
+# Kuma's write timeout: a client that reads nothing of its answer for so long is let go.
+API_WRITE_S = 30.0
 # A transaction of many documents: what the store takes as one transaction.
 TRANSACTION_BYTES_MAX = 8 * MIB
 TRANSACTION_DOCUMENTS_MAX = 1_000  # each may add guards; the store allows 2,000 of them

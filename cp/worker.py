@@ -33,6 +33,7 @@ from cp.metrics import Metrics
 from cp.ports import Unusable
 from cp.proxies import Proxies
 from cp.resources import Resources
+from cp.slowclients import Site
 from cp.streams import Connections
 from cp.tls import api_context
 from cp.verifier import verifier
@@ -130,10 +131,10 @@ class Worker:
         self._stops.append(runner.cleanup)
         api = self.config.api_server
         if api.http.enabled:
-            await self._listen(runner, api.http.interface, api.http.port, "apiServer.http.port")
+            await self._listen_api(runner, api.http.interface, api.http.port, "apiServer.http.port")
         if api.https.enabled:
             tls = api_context(self.config)
-            await self._listen(runner, api.https.interface, api.https.port, "apiServer.https.port", tls)
+            await self._listen_api(runner, api.https.interface, api.https.port, "apiServer.https.port", tls)
         if unix_socket:
             await web.UnixSite(runner, unix_socket).start()
 
@@ -144,7 +145,8 @@ class Worker:
         await runner.setup()
         self._stops.append(runner.cleanup)
         settings = self.config.diagnostics
-        await self._listen(runner, settings.interface, settings.server_port, "diagnostics.serverPort")
+        opened = self._open(settings.interface, settings.server_port, "diagnostics.serverPort")
+        await web.SockSite(runner, opened, backlog=BACKLOG).start()
 
     async def _serve_proxies(self) -> None:
         """Derive from the view, change by change, and serve what comes of it on the dp-server's port."""
@@ -183,11 +185,11 @@ class Worker:
 
         self._stops.append(stop)
 
-    async def _listen(
+    async def _listen_api(
         self, runner: web.AppRunner, host: str, port: int, setting: str, tls: ssl.SSLContext | None = None
     ) -> None:
         opened = self._open(host, port, setting)
-        await web.SockSite(runner, opened, ssl_context=tls, backlog=BACKLOG).start()
+        await Site(runner, opened, ssl_context=tls, backlog=BACKLOG).start()
 
     def _open(self, host: str, port: int, setting: str) -> socket.socket:
         """A listening socket. Raises Unusable, naming the setting."""

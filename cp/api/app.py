@@ -35,6 +35,7 @@ from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.cors import Cors
 from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER, not_this_way, to_response
+from cp.slowclients import connection_of
 
 access_log = logging.getLogger("cp.access")
 
@@ -103,12 +104,17 @@ def _around(context: Context, cors: Cors, methods: Mapping[str, list[str]]) -> M
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         status = 499  # the client went away
+        connection = connection_of(request)
+        if connection is not None:
+            connection.head_read()
         metrics.http_inflight.inc()
         try:
             response = await answer(request, handler)
             status = response.status
             return response
         finally:
+            if connection is not None:
+                connection.answered()
             metrics.http_inflight.dec()
             seconds = time.perf_counter() - started
             metrics.http_duration.labels(_route(request), request.method, str(status)).observe(seconds)

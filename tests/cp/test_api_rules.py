@@ -228,3 +228,40 @@ async def test_what_kuma_takes_without_a_word(api: Api) -> None:
 
 
 ADDRESS = {"address": "10.0.0.1", "port": 10001}
+
+
+# --- what there is ------------------------------------------------------------------------
+
+INBOUND = {"MeshAccessLog", "MeshCircuitBreaker", "MeshRateLimit", "MeshTLS", "MeshTimeout"}
+INBOUND_BY_SOURCE = {"MeshFaultInjection", "MeshTrafficPermission"}
+SINGLE = {"MeshMetric", "MeshPassthrough", "MeshProxyPatch", "MeshTrace"}
+
+
+async def test_policies_and_resources_tell_the_same(api: Api) -> None:
+    policies = {each["name"]: each for each in (await api.get("/policies")).json["policies"]}
+    resources = {each["name"]: each for each in (await api.get("/_resources")).json["resources"]}
+    assert len(policies) == 16
+    assert policies.keys() == {name for name, each in resources.items() if "policy" in each}
+    for name, policy in policies.items():
+        resource = resources[name]
+        for field in ("path", "readOnly", "singularDisplayName", "pluralDisplayName"):
+            assert policy[field] == resource[field]
+        told = resource["policy"]
+        assert told["isTargetRef"] is True
+        assert told["isFromAsRules"] == (name in INBOUND), name
+        assert told["hasFromTargetRef"] == told["hasRulesTargetRef"] == policy["isInbound"], name
+        assert policy["isInbound"] == (name in INBOUND | INBOUND_BY_SOURCE), name
+        assert told["hasToTargetRef"] == policy["isOutbound"], name
+        if name in SINGLE:
+            assert not policy["isInbound"] and not policy["isOutbound"]
+
+
+async def test_global_insights_count_every_kind(api: Api) -> None:
+    await api.mesh()
+    await api.put(T1, TIMEOUT)
+    body = (await api.get("/global-insights")).json
+    assert body["type"] == "GlobalInsights" and body["creationTime"] > "2020"
+    assert body["resources"]["Mesh"] == body["resources"]["MeshTimeout"] == {"total": 1}
+    assert body["resources"].keys() == {
+        each["name"] for each in (await api.get("/_resources")).json["resources"]
+    }
