@@ -180,27 +180,6 @@ def _socket(ctx: Context, external: External, tls: Any, first_address: str) -> D
 
 
 def _verification(ctx: Context, context: Draft, external: External, found: Any, server_name: str) -> None:
-    mode = found.mode if found is not None else "Secured"
-    if mode == "SkipAll":
-        return
-    validation: Draft = {}
-    if mode != "SkipCA":
-        ca = found.ca_cert if found is not None else None
-        validation["trusted_ca"] = (
-            source(ctx, external.mesh, ca)
-            if ca is not None
-            else {"filename": external.system_ca or SYSTEM_CAS}
-        )
-    if mode != "SkipSAN":
-        names = (found.subject_alt_names if found is not None else None) or ()
-        matchers = [{("prefix" if san.type == "Prefix" else "exact"): san.value} for san in names]
-        matchers = matchers or [{"exact": server_name}]
-        kinds = ("DNS", "IP_ADDRESS") if not names else ("DNS", "URI", "IP_ADDRESS")
-        validation["match_typed_subject_alt_names"] = [
-            {"san_type": kind, "matcher": matcher} for matcher in matchers for kind in kinds
-        ]
-    if validation:
-        context["validation_context"] = validation
     if found is not None and found.client_cert is not None and found.client_key is not None:
         context["tls_certificates"] = [
             {
@@ -208,6 +187,23 @@ def _verification(ctx: Context, context: Draft, external: External, found: Any, 
                 "private_key": source(ctx, external.mesh, found.client_key),
             }
         ]
+    mode = found.mode if found is not None else "Secured"
+    if mode in ("SkipAll", "SkipCA"):
+        return  # names alone prove nothing, and Envoy refuses to check them without an authority
+    ca = found.ca_cert if found is not None else None
+    trusted = {"filename": external.system_ca or SYSTEM_CAS} if ca is None else source(ctx, external.mesh, ca)
+    context["validation_context"] = {"trusted_ca": trusted}
+    if mode != "SkipSAN":
+        names = (found.subject_alt_names if found is not None else None) or ()
+        context["validation_context"]["match_typed_subject_alt_names"] = _names(names, server_name)
+
+
+def _names(names: Any, server_name: str) -> list[Draft]:
+    """Who has to answer: one of some names, else the server that is asked for."""
+    matchers = [{("prefix" if san.type == "Prefix" else "exact"): san.value} for san in names]
+    matchers = matchers or [{"exact": server_name}]
+    kinds = ("DNS", "IP_ADDRESS") if not names else ("DNS", "URI", "IP_ADDRESS")
+    return [{"san_type": kind, "matcher": matcher} for matcher in matchers for kind in kinds]
 
 
 def source(ctx: Context, mesh: str, data: Any) -> Draft:

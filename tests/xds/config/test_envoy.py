@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.xds import second_opinion
+from tests.xds.config.collected import keep
 from tests.xds.config.envoy_check import validate
 from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh, mesh_service, node, rendered, view_of
 from xds import proto
@@ -24,6 +25,7 @@ def snapshot(documents: list[dict[str, Any]], name: str, **metadata: Any) -> Sna
     found = source.connect(node(name, **metadata), lambda deltas: None).snapshot()
     assert found is not None
     assert not source.failures
+    keep(found)
     return found
 
 

@@ -72,13 +72,10 @@ def test_kafka_is_bytes_to_an_envoy_that_cannot_read_it() -> None:
     assert kafka["typedConfig"]["statPrefix"] == "localhost_80"
 
 
-def test_permissions_come_before_what_reads_the_traffic() -> None:
-    assert filters(listener({"protocol": "kafka"}, settings={"mtls": MTLS})) == [
-        "rbac",
-        "kafka_broker",
-        "tcp_proxy",
-    ]
-    assert filters(listener({}, settings={"mtls": MTLS})) == ["rbac", "tcp_proxy"]
+@pytest.mark.parametrize(("protocol", "expected"), [("tcp", []), ("kafka", ["kafka_broker"])])
+def test_permissions_come_before_what_reads_the_traffic(protocol: str, expected: list[str]) -> None:
+    found = listener({"protocol": protocol}, settings={"mtls": MTLS})
+    assert filters(found) == ["rbac", *expected, "tcp_proxy"]
 
 
 @pytest.mark.parametrize(

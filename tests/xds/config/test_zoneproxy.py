@@ -190,11 +190,18 @@ def test_tls_checks_the_server_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "left"),
-    [("SkipSAN", {"trustedCa"}), ("SkipCA", {"matchTypedSubjectAltNames"}), ("SkipAll", set())],
+    [("SkipSAN", {"trustedCa"}), ("SkipCA", set()), ("SkipAll", set())],
 )
 def test_checks_can_be_left_out(mode: str, left: set[str]) -> None:
     context = outside(verification={"mode": mode})["commonTlsContext"]
     assert set(context.get("validationContext", {})) == left
+
+
+def test_who_is_not_checked_may_check_us() -> None:
+    own = {"clientCert": {"inlineString": "CERT"}, "clientKey": {"inlineString": "KEY"}}
+    context = outside(verification={"mode": "SkipAll", **own})["commonTlsContext"]
+    (certificate,) = context["tlsCertificates"]
+    assert certificate["privateKey"] == {"inlineString": "KEY"}
 
 
 def test_names_versions_and_our_certificate() -> None:

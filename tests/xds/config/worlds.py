@@ -11,6 +11,7 @@ from mesh.labels import compute
 from mesh.resource import Resource
 from mesh.stamp import stamp_zone
 from mesh.view import View
+from tests.xds.config.collected import keep
 from xds import proto
 from xds.source import NodeInfo
 from xds.types import Snapshot
@@ -89,6 +90,7 @@ def node(name: str, *, mesh: str = "default", **metadata: Any) -> NodeInfo:
 def rendered(snapshot: Snapshot | None) -> Json:
     """A snapshot as the JSON that `_config` shows: type URL without prefix -> name -> resource."""
     assert snapshot is not None
+    keep(snapshot)
     result: Json = {}
     for type_url, resources in snapshot.items():
         for name in resources:
