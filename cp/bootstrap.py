@@ -196,7 +196,7 @@ class Bootstrap:
             fail_over=bool(request.cp_addresses),
             metadata=_metadata(request),
         )
-        transparent = getattr(networking, "transparent_proxying", None) is not None
+        transparent = bool(getattr(networking, "transparent_proxying", None) or request.transparent_proxy)
         sidecar = {"networking": {"isUsingTransparentProxy": transparent, "address": networking.address}}
         return Answer(build(parameters), sidecar)
 

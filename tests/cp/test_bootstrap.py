@@ -98,6 +98,24 @@ async def test_json_carries_the_yaml_and_the_settings_of_the_runner(settings: Se
     assert yaml.safe_load(base64.b64decode(answer["bootstrap"])) == await config(settings)
 
 
+@pytest.mark.parametrize("by", ["dataplane", "runner"])
+async def test_the_runner_is_told_that_traffic_is_redirected(settings: Settings, by: str) -> None:
+    redirect = {"redirectPortInbound": 15006, "redirectPortOutbound": 15001}
+    networking = DATAPLANE["networking"] | {"transparentProxying": redirect}  # type: ignore[operator]
+    told = {"redirect": {"outbound": {"enabled": True, "port": 15001}}}
+    changes = {
+        "dataplane": {"dataplaneResource": json.dumps(DATAPLANE | {"networking": networking})},
+        "runner": {"transparentProxy": told},
+    }[by]
+    async with serving(settings) as client:
+        headers = {"Accept": "application/json"}
+        async with client.post("/bootstrap", json=REQUEST | changes, headers=headers) as response:
+            answer = await response.json()
+    assert answer["kumaSidecarConfiguration"]["networking"]["isUsingTransparentProxy"] is True
+    metadata = yaml.safe_load(base64.b64decode(answer["bootstrap"]))["node"]["metadata"]
+    assert metadata.get("transparentProxy") == (told if by == "runner" else None)
+
+
 async def test_the_bootstrap_is_one_that_envoy_understands(settings: Settings) -> None:
     answer = await config(settings, cpAddresses=["https://localhost:5678"], features=["feature-delta-grpc"])
     message = proto.from_json("envoy.config.bootstrap.v3.Bootstrap", answer)

@@ -15,14 +15,14 @@ from xds.config import external, tls
 from xds.config.backends import Item
 from xds.config.facts import Client, Destination, Pairs, Port, destination, destinations, mesh_facts
 from xds.config.identity import Identity
-from xds.config.ingress import asked_tags
+from xds.config.ingress import asked_tags, own_items
 from xds.config.localities import Place, placed_assignment
 from xds.config.names import tagged_cluster_name
-from xds.config.plan import Plan, admin_items
+from xds.config.plan import Plan
 from xds.config.remote import far_endpoints, far_service_endpoints, far_services
-from xds.config.zoneproxy import Chain, ZoneListener, passed_cluster, zone_listener
+from xds.config.zoneproxy import Chain, passed_cluster
 from xds.engine import Context, derivation
-from xds.types import CLUSTER, ENDPOINT, LISTENER, Encoded
+from xds.types import CLUSTER, ENDPOINT, Encoded
 
 _OPEN = '{"from":[{"tags":[],"conf":{"action":"Allow"}}]}'
 _CLOSED = '{"from":[]}'
@@ -54,19 +54,7 @@ def egress_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | No
         ):
             chains.extend(of_mesh)
             items.extend(found_items)
-    listener = ZoneListener(
-        name=naming.inbound_listener_name(networking.address, networking.port),
-        address=networking.address,
-        port=networking.port,
-        mesh="",
-        proxy_name=name,
-        zone=zone,
-        reuse_port=client.reuse_port,
-        chains=tuple(sorted(chains, key=lambda chain: chain.sni)),
-    )
-    own = networking.admin.port if networking.admin is not None else 0
-    items += admin_items(ctx, networking.address, own or client.admin_port, client)
-    items.append(Item(LISTENER, listener.name, zone_listener.query(listener)))
+    items.extend(own_items(ctx, name, zone, networking, client, chains))
     return Plan(tuple(items), (), identities=tuple(identities))
 
 

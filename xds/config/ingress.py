@@ -6,7 +6,7 @@ traffic by, those that some route of the mesh names are offered, beside the whol
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from mesh import naming
@@ -42,6 +42,13 @@ def ingress_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         of_mesh, clusters = mesh_chains(ctx, found.name, zone)
         chains.extend(of_mesh)
         items.extend(clusters)
+    return Plan((*own_items(ctx, name, zone, networking, client, chains), *items), ())
+
+
+def own_items(
+    ctx: Context, name: str, zone: str, networking: Any, client: Client, chains: Iterable[Chain]
+) -> Iterator[Item]:
+    """What a zone proxy that serves all meshes has, whatever they have: its one listener, and the way to its Envoy."""
     listener = ZoneListener(
         name=naming.inbound_listener_name(networking.address, networking.port),
         address=networking.address,
@@ -52,9 +59,9 @@ def ingress_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | N
         reuse_port=client.reuse_port,
         chains=tuple(sorted(chains, key=lambda chain: chain.sni)),
     )
+    yield Item(LISTENER, listener.name, zone_listener.query(listener))
     own = networking.admin.port if networking.admin is not None else 0
-    items += admin_items(ctx, networking.address, own or client.admin_port, client)
-    return Plan((Item(LISTENER, listener.name, zone_listener.query(listener)), *items), ())
+    yield from admin_items(ctx, networking.address, own or client.admin_port, client)
 
 
 @derivation
