@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import uuid
 from collections.abc import Mapping
@@ -54,6 +55,16 @@ def tls_context(control_plane: ControlPlane) -> ssl.SSLContext:
             f"the TLS files of control plane {control_plane.name!r} cannot be used: {error}"
         ) from None
     return context
+
+
+def why(error: Exception) -> str:
+    """Why an address could not be asked, in the words of the system: "Connection refused"."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        number, cause = error.os_error.errno or 0, error.os_error
+        return os.strerror(number) if number > 0 else cause.strerror or str(cause)
+    return str(error) or type(error).__name__
 
 
 class Client:
@@ -111,7 +122,7 @@ class Client:
                     ) as got:
                         answer = Answer(got.status, await _decode(got), got.headers)
                 except (aiohttp.ClientError, TimeoutError) as error:
-                    failures.append(f"{address}: {error or type(error).__name__}")
+                    failures.append(f"{address}: {why(error)}")
                     log.info("%s %s%s: %s", method, address, path, failures[-1])
                     continue
                 log.info("%s %s%s: status %d", method, address, path, answer.status)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cp.cli.client import Client
 from cp.cli.common import add_connection_flags, client_of, guarded, render
-from cp.cli.contexts import ControlPlane
+from cp.cli.contexts import ControlPlane, address_of
 from cp.cli.errors import CommandError
 from cp.cli.tables import table
 from cp.duration import parse_duration
@@ -170,7 +170,7 @@ def token(args: argparse.Namespace) -> int:
 def join_cluster(args: argparse.Namespace) -> int:
     """The answer proves itself by the token, so the API's own certificate need not be known here."""
     timeout_s = _seconds("--api-timeout", args.api_timeout)
-    addresses = tuple(address.rstrip("/") for address in args.cp_address)
+    addresses = tuple(map(address_of, args.cp_address))
     client = Client(ControlPlane(addresses=addresses, skip_verify=True), timeout_s=timeout_s)
     try:
         found, key = join.parse_token(args.token), join.new_key()
@@ -198,13 +198,12 @@ def join_cluster(args: argparse.Namespace) -> int:
 def recover_cluster(args: argparse.Namespace) -> int:
     try:
         found = recover.verify(args.data_dir)
-        log, snapshot = found.log, found.snapshots[-1].index if found.snapshots else 0
-        last = max(log.last_index, snapshot)
+        term, index = found.last
         warning = (
-            f"{found.node_id} has everything up to index {last} (term {log.term}). Writes that the cluster "
+            f"{found.node_id} has everything up to entry {index} of term {term}. Writes that the cluster "
             "acknowledged after that, if any, are lost. The other replicas must never start again with the "
-            "data that they have: they would be a second cluster. Among several survivors, use the one with "
-            "the highest term, then the highest index"
+            "data that they have: they would be a second cluster. Among several survivors, use the one whose "
+            "last entry has the highest term and, among equals, the highest index"
         )
         if not args.unsafe_new_cluster:
             raise CommandError(f"{warning}; to go on, say --unsafe-new-cluster")

@@ -15,7 +15,7 @@ import orjson
 import yaml
 
 from cp.cli.client import Client
-from cp.cli.contexts import ContextFile, ControlPlane, default_path
+from cp.cli.contexts import ContextFile, ControlPlane, address_of, default_path
 from cp.cli.errors import CommandError
 from cp.duration import parse_duration
 from mesh.registry import KINDS, Kind, kind_by_arg
@@ -56,7 +56,7 @@ def control_plane_of(args: argparse.Namespace) -> ControlPlane:
         part for part in os.environ.get("RAFTMESH_CP_ADDRESS", "").split(",") if part
     ]
     if addresses:
-        return ControlPlane(addresses=tuple(address.rstrip("/") for address in addresses))
+        return ControlPlane(addresses=tuple(map(address_of, addresses)))
     if args.no_config:
         return ControlPlane()
     return ContextFile(Path(args.config_file) if args.config_file else default_path()).current(args.context)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cp.cli.client import Client
 from cp.cli.common import guarded, render
-from cp.cli.contexts import ContextFile, ControlPlane, default_path
+from cp.cli.contexts import ContextFile, ControlPlane, address_of, default_path
 from cp.cli.errors import CommandError
 from cp.cli.tables import table
 
@@ -77,7 +77,7 @@ def show(file: ContextFile, _: argparse.Namespace) -> int:
 def add_control_plane(file: ContextFile, args: argparse.Namespace) -> int:
     control_plane = ControlPlane(
         name=args.name,
-        addresses=tuple(address.rstrip("/") for address in args.address),
+        addresses=tuple(map(address_of, args.address)),
         ca_cert_file=args.ca_cert_file,
         skip_verify=args.skip_verify,
         client_cert_file=args.client_cert_file,

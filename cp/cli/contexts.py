@@ -11,17 +11,58 @@ addresses (`coordinates.apiServer.urls`), which are tried in turn.
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from cp.cli.errors import CommandError
 
 DEFAULT_ADDRESS = "http://localhost:5681"
 CONFIG_FILE_BYTES_MAX = 1 << 20
+
+
+class _Header(msgspec.Struct):
+    key: str
+    value: str
+
+
+class _Server(msgspec.Struct):
+    url: str | None = None
+    urls: list[str] | None = None
+    caCertFile: str = ""
+    skipVerify: bool = False
+    clientCertFile: str = ""
+    clientKeyFile: str = ""
+    headers: list[_Header] | None = None
+    authConf: dict[str, str] | None = None
+
+
+class _Coordinates(msgspec.Struct):
+    apiServer: _Server | None = None
+
+
+class _ControlPlane(msgspec.Struct):
+    name: str
+    coordinates: _Coordinates | None = None
+
+
+class _Context(msgspec.Struct):
+    name: str
+    controlPlane: str
+
+
+class _File(msgspec.Struct):
+    """The form of the file, to check what a person wrote; what is not named here is left alone."""
+
+    contexts: list[_Context] | None = None
+    controlPlanes: list[_ControlPlane] | None = None
+    currentContext: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +113,13 @@ def parse(document: Mapping[str, Any]) -> ControlPlane:
     )
 
 
+def address_of(text: str) -> str:
+    """An address as it is typed, without a slash at its end. Raises CommandError for what is no HTTP URL."""
+    if not re.match(r"https?://[^/\s]", text):
+        raise CommandError(f"the address {text!r} must be a URL such as http://localhost:5681")
+    return text.rstrip("/")
+
+
 class ContextFile:
     """The configuration file, read whole and written whole."""
 
@@ -92,14 +140,21 @@ class ContextFile:
             raise CommandError(f"cannot read the configuration {self.path}: {error}") from None
         if not isinstance(document, dict):
             raise CommandError(f"the configuration {self.path} is not a YAML mapping")
+        try:
+            msgspec.convert(document, _File)
+        except msgspec.ValidationError as error:
+            raise CommandError(f"the configuration {self.path} is not of kumactl's form: {error}") from None
         return document
 
     def write(self) -> None:
-        """It may hold tokens, so only its owner may read it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w") as file:
-            yaml.safe_dump(self.document, file, sort_keys=False)
+        """Whole or not at all. It may hold tokens, so only its owner may read it. Raises CommandError."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, delete=False) as file:  # mode 0600
+                yaml.safe_dump(self.document, file, sort_keys=False)
+            os.replace(file.name, self.path)
+        except OSError as error:
+            raise CommandError(f"cannot write the configuration {self.path}: {error.strerror}") from None
 
     def control_planes(self) -> list[ControlPlane]:
         return [parse(document) for document in self.document["controlPlanes"] or []]

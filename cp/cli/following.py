@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 
-from cp.cli.client import CONNECT_S, tls_context
+from cp.cli.client import CONNECT_S, tls_context, why
 from cp.cli.contexts import ControlPlane
 from cp.cli.errors import CommandError, Unreachable, from_problem
 
@@ -68,7 +68,7 @@ class Follower:
                         async for message in self._stream(session, address):
                             yield message
                     except (Lost, aiohttp.ClientError, TimeoutError) as error:
-                        failures.append(f"{address}: {error or type(error).__name__}")
+                        failures.append(f"{address}: {why(error)}")
                     if self._params.get("since") != began_at:
                         pause_s = RETRY_S_MIN
                 await self._between(failures, pause_s)

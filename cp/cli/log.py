@@ -41,7 +41,9 @@ def verify_command(args: argparse.Namespace) -> int:
     print(f"node {found.node_id} of cluster {found.cluster_id}: the data is whole")
     entries = f"entries {log.first_index} to {log.last_index}" if log.last_index else "no entries"
     print(f"log: {log.segments} segments, {log.records} records, {entries}, committed to {log.commit_index}")
-    print(f"term {log.term}, vote {log.vote or 'none'}")
+    term, index = found.last
+    print(f"last entry: {index} of term {term}")
+    print(f"elections: term {log.term}, vote {log.vote or 'none'}")
     for header in found.snapshots:
         print(f"snapshot at {header.index}: {header.records} records, voters {', '.join(header.voters)}")
     if log.torn:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cp.cli.apply import add_reason_flag, reason_headers
 from cp.cli.client import Client
 from cp.cli.common import add_connection_flags, client_of, guarded
-from cp.cli.contexts import ControlPlane
+from cp.cli.contexts import ControlPlane, address_of
 from cp.cli.errors import CommandError
 from cp.cli.export import USER_KEYS
 from cp.cli.kuma import LEGACY, Inventory, take_inventory
@@ -46,7 +46,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def handle(args: argparse.Namespace) -> int:
-    addresses = tuple(address.rstrip("/") for address in args.address)
+    addresses = tuple(map(address_of, args.address))
     source = Client(ControlPlane("source", addresses, args.ca_cert_file, args.skip_verify, token=args.token))
     target = client_of(args)
     with Progress() as progress:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cp.cli.contexts import DEFAULT_ADDRESS, ContextFile, ControlPlane
+from cp.cli.contexts import DEFAULT_ADDRESS, ContextFile, ControlPlane, address_of
 from cp.cli.errors import CommandError
 
 PROD = ControlPlane(
@@ -50,3 +50,36 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(CommandError, match=str(path)):
         ContextFile(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("controlPlanes: 5", "Expected `array | null`, got `int` - at `$.controlPlanes`"),
+        ("contexts: [x]", "at `$.contexts["),
+        ("controlPlanes: [{name: p, coordinates: 7}]", "].coordinates`"),
+        ("controlPlanes: [{name: p, coordinates: {apiServer: {headers: {a: b}}}}]", "apiServer.headers`"),
+        ("[1", "cannot read the configuration"),
+        ("[1]", "is not a YAML mapping"),
+    ],
+)
+def test_a_file_of_another_form_is_told_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(CommandError) as raised:
+        ContextFile(tmp_path / "config")
+    assert said in str(raised.value)
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    file = ContextFile(tmp_path / "none")
+    file.path = tmp_path / "taken" / "config"
+    with pytest.raises(CommandError, match="cannot write the configuration"):
+        file.write()
+
+
+@pytest.mark.parametrize("text", ["nonsense", "ftp://x", "http://", "http:///x", ""])
+def test_an_address_is_a_url(text: str) -> None:
+    with pytest.raises(CommandError, match="must be a URL"):
+        address_of(text)
+    assert address_of("https://a:5682/") == "https://a:5682"

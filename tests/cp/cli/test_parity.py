@@ -102,3 +102,16 @@ async def test_what_the_command_does_is_told_when_asked(
         await cli("get", "meshes", "--cp-address", "http://127.0.0.1:1", "--log-level", "info", api=api)
     assert any("127.0.0.1:1/meshes" in each.message for each in caplog.records)
     assert caplog.records[-1].message == f"GET {api.base}/meshes: status 200"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1", "http://127.0.0.1:1: Connection refused\n"),
+        ("nonsense", "the address 'nonsense' must be a URL such as http://localhost:5681\n"),
+    ],
+)
+async def test_nobody_there_is_told_in_the_words_of_the_system(cli: Cli, address: str, said: str) -> None:
+    for command in (("get", "meshes"), ("watch",), ("cluster", "members")):
+        ran = await cli(*command, "--cp-address", address)
+        assert (ran.status, ran.err.endswith(said)) == (1, True), ran.err
