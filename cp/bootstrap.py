@@ -100,6 +100,7 @@ class _MetricsResources(_Camel):
 class _Version(_Camel):
     kuma_dp: dict[str, Any] | None = None
     envoy: dict[str, Any] | None = None
+    dependencies: dict[str, str] | None = None
 
 
 class BootstrapRequest(_Camel):
@@ -348,6 +349,8 @@ def _metadata(request: BootstrapRequest) -> dict[str, Any]:
             "envoy": {key: value for key, value in (version.envoy or {}).items() if value},
         },
     }
+    if version.dependencies:
+        metadata["version"]["dependencies"] = version.dependencies
     if request.dns_port and not request.empty_dns_port:
         metadata["dataplane.dns.port"] = str(request.dns_port)
     if request.readiness_port:

@@ -98,6 +98,16 @@ async def test_json_carries_the_yaml_and_the_settings_of_the_runner(settings: Se
     assert yaml.safe_load(base64.b64decode(answer["bootstrap"])) == await config(settings)
 
 
+async def test_versions_are_told_as_they_came(settings: Settings) -> None:
+    version = {
+        "kumaDp": {"version": "2.14.3"},
+        "envoy": {"version": "1.36.0"},
+        "dependencies": {"coredns": "1.12"},
+    }
+    answer = await config(settings, version=version)
+    assert answer["node"]["metadata"]["version"] == version
+
+
 @pytest.mark.parametrize("by", ["dataplane", "runner"])
 async def test_the_runner_is_told_that_traffic_is_redirected(settings: Settings, by: str) -> None:
     redirect = {"redirectPortInbound": 15006, "redirectPortOutbound": 15001}

@@ -344,6 +344,14 @@ class TransparentProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """A port for probes that cannot do mTLS. endpoints: (path here, port of the application, path there)."""
+
+    port: int
+    endpoints: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DataplaneFacts:
     """What the configuration of a proxy depends on of its Dataplane."""
 
@@ -360,6 +368,7 @@ class DataplaneFacts:
     gateway: str = ""
     gateway_tags: Pairs = ()
     admin_port: int = 0
+    probes: Probes | None = None
 
     @property
     def transparent(self) -> TransparentProxy | None:
@@ -422,7 +431,15 @@ def dataplane_facts(ctx: Context, mesh: str, name: str) -> DataplaneFacts | None
         gateway="" if gateway is None else (gateway.type or "DELEGATED"),
         gateway_tags=() if gateway is None else pairs(gateway.tags),
         admin_port=(networking.admin.port or 0) if networking.admin else 0,
+        probes=_probes(resource.spec.probes),
     )
+
+
+def _probes(found: Any) -> Probes | None:
+    if found is None:
+        return None
+    paths = tuple((each.path, each.inbound_port, each.inbound_path) for each in found.endpoints)
+    return Probes(found.port, paths)
 
 
 def _zone(resource: Resource) -> str:

@@ -16,7 +16,7 @@ from mesh import naming
 from mesh.policy.destination import resolve
 from mesh.policy.meta import Meta
 from mesh.resource import WORKLOAD
-from xds.config import admin, confs, dynamic, inbound, metrics, telemetry, tls, transparent
+from xds.config import admin, confs, dynamic, inbound, metrics, probes, telemetry, tls, transparent
 from xds.config.admintls import admin_tls
 from xds.config.backends import Item, Profile
 from xds.config.confs import KindConfs, Matched
@@ -216,10 +216,15 @@ def _inbounds(
     proxy: KindConfs,
     source: Source | None,
 ) -> Iterator[Item]:
+    clusters: dict[int, str] = {}
     for found in facts.inbounds:
         value = _inbound(ctx, facts, found, client, security, matched, proxy, source)
         yield Item(LISTENER, value.listener_name, inbound.inbound_listener.query(value))
         yield Item(CLUSTER, value.cluster_name, inbound.inbound_cluster.query(value))
+        clusters[found.service_port] = value.cluster_name
+    of_probes = probes.probing(facts, tuple(sorted(clusters.items())), reuse_port=client.reuse_port)
+    if of_probes is not None:
+        yield Item(LISTENER, probes.NAME, probes.probe_listener.query(of_probes))
 
 
 def _inbound(
