@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mesh import naming
-from mesh.policy.meta import with_section
-from xds.config import external, tls
+from mesh.policy.meta import Meta, with_section
+from mesh.policy.proxy import Proxy
+from mesh.resource import ORIGIN, ZONE
+from xds.config import confs, external, tls
 from xds.config.backends import Item
 from xds.config.facts import Client, Destination, Pairs, Port, destination, destinations, mesh_facts
 from xds.config.identity import Identity
@@ -19,6 +21,7 @@ from xds.config.ingress import asked_tags, own_items
 from xds.config.localities import Place, placed_assignment
 from xds.config.names import tagged_cluster_name
 from xds.config.plan import Plan
+from xds.config.policies import BACKEND_KINDS
 from xds.config.remote import far_endpoints, far_service_endpoints, far_services
 from xds.config.zoneproxy import Chain, passed_cluster
 from xds.engine import Context, derivation
@@ -50,7 +53,7 @@ def egress_plan(ctx: Context, mesh: str, name: str, client: Client) -> Plan | No
         identities.append(Identity(found.name, name, *secrets, (external.EGRESS_SERVICE,), ()))
         for of_mesh, found_items in (
             far_exits(ctx, found.name, zone),
-            external_exits(ctx, found.name, client, security),
+            external_exits(ctx, found.name, zone, client, security),
         ):
             chains.extend(of_mesh)
             items.extend(found_items)
@@ -103,18 +106,27 @@ def far_service_assignment(ctx: Context, cluster: str, mesh: str, tags: Pairs, z
 
 
 @derivation
-def external_exits(ctx: Context, mesh: str, client: Client, security: tls.Security) -> Exits:
+def external_exits(ctx: Context, mesh: str, zone: str, client: Client, security: tls.Security) -> Exits:
     """The ways to the external services of a mesh, for its members."""
     resource = ctx.get("Mesh", "", mesh)
     routing = resource.spec.routing if resource is not None else None
     closed = routing is not None and routing.default_forbid_mesh_external_service_access
-    found = list(_external(ctx, mesh, client, security, _CLOSED if closed else _OPEN))
+    found = list(_external(ctx, mesh, zone, client, security, _CLOSED if closed else _OPEN))
     return tuple(chain for chain, _ in found), tuple(item for _, item in found)
 
 
+@derivation
+def policies_of_anybody(ctx: Context, mesh: str, zone: str) -> tuple[tuple[str, confs.Names], ...]:
+    """The policies that select any proxy of a mesh in a zone: an egress carries what all of them send."""
+    labels = {ORIGIN: "zone", ZONE: zone} if zone else {}
+    anybody = Proxy(Meta("Dataplane", mesh, "", labels), ())
+    return confs.match_all(ctx, anybody, shadow=False).to
+
+
 def _external(
-    ctx: Context, mesh: str, client: Client, security: tls.Security, permissions: str
+    ctx: Context, mesh: str, zone: str, client: Client, security: tls.Security, permissions: str
 ) -> Iterator[tuple[Chain, Item]]:
+    matched = policies_of_anybody(ctx, mesh, zone)
     for kind, stored in destinations(ctx, mesh):
         facts = destination(ctx, kind, mesh, stored) if kind == "MeshExternalService" else None
         for port in facts.ports if facts is not None else ():
@@ -128,6 +140,7 @@ def _external(
                 protocol=port.protocol,
                 ipv6=client.ipv6,
                 system_ca=client.system_ca_path,
+                confs=confs.only(confs.to_confs(ctx, mesh, matched, facts.kri, port.section), BACKEND_KINDS),
             )
             yield (
                 Chain(sni, name, port.protocol, security, permissions=permissions),

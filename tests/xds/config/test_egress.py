@@ -9,7 +9,7 @@ import pytest
 
 from tests.xds.config.envoy_check import validate
 from tests.xds.config.test_remote import ADDRESS, far_service, ingress
-from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh, node, rendered, view_of
+from tests.xds.config.worlds import MTLS, TRANSPARENT, dataplane, mesh, node, policy, rendered, view_of
 from xds.config.identity import Identity, authority_secret, certificate_secret
 from xds.config.source import Source
 from xds.source import NodeInfo
@@ -168,6 +168,33 @@ def test_all_server_names_of_clients_are_known_at_it() -> None:
     }
     egress, _ = config(*FAR)
     assert {name for name in asked if "api" in name} <= set(names(egress))
+
+
+def breaker(limit: int, **top: Any) -> dict[str, Any]:
+    """Limits for the external service."""
+    target = {"kind": "MeshExternalService", "name": "httpbin"}
+    default = {"connectionLimits": {"maxConnections": limit}}
+    return policy("MeshCircuitBreaker", f"p{limit}", to=[{"targetRef": target, "default": default}], **top)
+
+
+SOME = {"kind": "MeshSubset", "tags": {"team": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([breaker(7)], 7),
+        ([breaker(7), breaker(9, targetRef=SOME)], 7),
+        ([breaker(9, targetRef=SOME)], None),
+    ],
+)
+def test_policies_for_anybody_hold_for_what_leaves(
+    policies: list[dict[str, Any]], expected: int | None
+) -> None:
+    found, _ = config(EXTERNAL, *policies)
+    [cluster] = [value for name, value in found[CLUSTER].items() if name.startswith("kri_extsvc")]
+    limits = cluster.get("circuitBreakers", {}).get("thresholds", [{}])[0]
+    assert limits.get("maxConnections") == expected
 
 
 @pytest.mark.envoy
