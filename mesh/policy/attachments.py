@@ -25,18 +25,21 @@ Json = dict[str, Any]
 
 
 def attached_policies(reader: Reader, dataplane: Resource) -> Json:
-    """The policies that select a proxy, by attachment: each inbound, then the proxy itself."""
+    """The policies that select a proxy, by attachment: the proxy itself, then each inbound."""
     by_inbound: dict[Endpoint, dict[str, list[Json]]] = {}
     whole: dict[str, list[Json]] = {}
     for kind in POLICY_KINDS:
         found = matched(reader, dataplane, kind.name)
         for endpoint, policies in found.by_endpoint.items():
-            by_inbound.setdefault(endpoint, {})[kind.name] = list(_documents(reader, policies))
-        if found.policies and not _inbound_only(found.policies):
-            whole[kind.name] = list(_documents(reader, found.policies))
-    items = [_attachment(endpoint) | {"matchedPolicies": found} for endpoint, found in by_inbound.items()]
-    if whole:
-        items.append({"type": "dataplane", "name": "", "service": "", "matchedPolicies": whole})
+            if inbound := [policy for policy in policies if _has_inbound(policy)]:
+                by_inbound.setdefault(endpoint, {})[kind.name] = list(_documents(reader, inbound))
+        if own := [policy for policy in found.policies if _has_whole(policy)]:
+            whole[kind.name] = list(_documents(reader, own))
+    items = [{**_WHOLE, "matchedPolicies": whole}] if whole else []
+    items += [
+        _attachment(dataplane, endpoint) | {"matchedPolicies": found}
+        for endpoint, found in by_inbound.items()
+    ]
     return {"kind": _kind_of(dataplane), "total": len(items), "items": items}
 
 
@@ -64,29 +67,44 @@ def attached_dataplanes(reader: Reader, policy: Resource) -> Json:
     items = []
     for dataplane in selected_dataplanes(reader, policy):
         found = matched(reader, dataplane, policy.kind)
-        attachments = list(_attachments(found, policy.name))
+        attachments = list(_attachments(dataplane, found, policy.name))
         named = {"mesh": dataplane.mesh, "name": dataplane.name}
         items.append({"kind": _kind_of(dataplane), "dataplane": named, "attachments": attachments})
     return {"total": len(items), "items": items}
 
 
-def _attachments(found: MatchedPolicies, name: str) -> Iterator[Json]:
+def _attachments(dataplane: Resource, found: MatchedPolicies, name: str) -> Iterator[Json]:
+    if any(policy.meta.name == name and _has_whole(policy) for policy in found.policies):
+        yield _WHOLE
     for endpoint, policies in found.by_endpoint.items():
-        if any(policy.meta.name == name for policy in policies):
-            yield _attachment(endpoint)
-    own = [policy for policy in found.policies if policy.meta.name == name]
-    if own and not _inbound_only(own):
-        yield {"type": "dataplane", "name": "", "service": ""}
+        if any(policy.meta.name == name and _has_inbound(policy) for policy in policies):
+            yield _attachment(dataplane, endpoint)
 
 
-def _attachment(endpoint: Endpoint) -> Json:
+_WHOLE: Json = {"type": "dataplane", "name": "", "service": ""}
+
+
+def _attachment(dataplane: Resource, endpoint: Endpoint) -> Json:
+    """An inbound, called by its address, its port, and the port of the service behind it."""
+    networking = dataplane.spec.networking
+    behind = [
+        f":{inbound.service_port or inbound.port}"
+        for inbound in networking.inbound
+        if (inbound.address or networking.address, inbound.port) == endpoint.socket
+    ]
     service = dict(endpoint.tags).get(SERVICE_TAG, "")
-    return {"type": "inbound", "name": f"{endpoint.address}:{endpoint.port}", "service": service}
+    name = f"{endpoint.address}:{endpoint.port}{''.join(behind[:1])}"
+    return {"type": "inbound", "name": name, "service": service}
 
 
-def _inbound_only(policies: Iterable[Item]) -> bool:
-    """Whether policies say nothing but of traffic that enters."""
-    return all(not BY_NAME[policy.meta.kind].single and not policy.spec.get("to") for policy in policies)
+def _has_inbound(policy: Item) -> bool:
+    """Whether a policy says something of traffic that enters."""
+    return bool(policy.spec.get("from") or policy.spec.get("rules"))
+
+
+def _has_whole(policy: Item) -> bool:
+    """Whether a policy says something of traffic that leaves, or of the proxy as a whole."""
+    return BY_NAME[policy.meta.kind].single or bool(policy.spec.get("to"))
 
 
 def _documents(reader: Reader, policies: Iterable[Item]) -> Iterator[Json]:
@@ -97,7 +115,7 @@ def _documents(reader: Reader, policies: Iterable[Item]) -> Iterator[Json]:
 
 
 def _kind_of(dataplane: Resource) -> str:
-    return "GatewayDataplane" if dataplane.spec.is_builtin_gateway else "SidecarDataplane"
+    return "MeshGatewayDataplane" if dataplane.spec.is_builtin_gateway else "SidecarDataplane"
 
 
 def _item(form: str, kind: str, subset: Mapping[str, str], rule: Json) -> Json:

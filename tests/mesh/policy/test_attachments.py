@@ -55,9 +55,9 @@ def names(matched: dict[str, list[Any]]) -> dict[str, list[str]]:
 def test_policies_by_attachment() -> None:
     found = attached_policies(VIEW, stored("Dataplane", "web"))
     assert (found["kind"], found["total"]) == ("SidecarDataplane", 2)
-    inbound, whole = found["items"]
-    assert (inbound["type"], inbound["name"], inbound["service"]) == ("inbound", "192.168.0.1:80", "web")
-    assert names(inbound["matchedPolicies"])["MeshRateLimit"] == ["few"]
+    whole, inbound = found["items"]
+    assert (inbound["type"], inbound["name"], inbound["service"]) == ("inbound", "192.168.0.1:80:80", "web")
+    assert names(inbound["matchedPolicies"]) == {"MeshTimeout": ["slow"], "MeshRateLimit": ["few"]}
     assert whole["type"] == "dataplane"
     assert names(whole["matchedPolicies"]) == {"MeshTimeout": ["slow"], "MeshProxyPatch": ["patched"]}
 
@@ -81,4 +81,19 @@ def test_where_a_policy_attaches() -> None:
     assert [each["type"] for each in limited["items"][0]["attachments"]] == ["inbound"]
     both = attached_dataplanes(VIEW, stored("MeshTimeout", "slow"))
     assert both["total"] == 2
-    assert [each["type"] for each in both["items"][0]["attachments"]] == ["inbound", "dataplane"]
+    assert [each["type"] for each in both["items"][0]["attachments"]] == ["dataplane", "inbound"]
+
+
+def test_a_policy_of_what_leaves_is_at_no_inbound() -> None:
+    retry = {
+        "type": "MeshRetry",
+        "mesh": "default",
+        "name": "again",
+        "spec": {"to": [{"targetRef": TARGET, "default": {"tcp": {"maxConnectAttempt": 3}}}]},
+    }
+    view = view_of([mesh(), dataplane("web"), retry])
+    proxy, policy = view.get("Dataplane", "default", "web"), view.get("MeshRetry", "default", "again")
+    assert proxy is not None and policy is not None
+    assert [item["type"] for item in attached_policies(view, proxy)["items"]] == ["dataplane"]
+    [item] = attached_dataplanes(view, policy)["items"]
+    assert item["attachments"] == [{"type": "dataplane", "name": "", "service": ""}]
