@@ -41,6 +41,16 @@ class Found:
     log: Report
     snapshots: tuple[Header, ...]
 
+    @property
+    def last(self) -> tuple[int, int]:
+        """(term, index) of the last entry, in the log or under a snapshot.
+
+        Of the replicas of one cluster, the one with the largest holds all that any of them was told to keep
+        (Raft, 5.4.1). The term that a replica knows of says nothing: it may have stood for an election.
+        """
+        headers = [(header.term, header.index) for header in self.snapshots]
+        return max([(self.log.last_term, self.log.last_index), *headers])
+
 
 def verify(path: Path | str) -> Found:
     """Check every byte of a data directory, changing none. Blocks.

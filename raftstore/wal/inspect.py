@@ -18,7 +18,10 @@ from raftstore.wal.recovery import recover, segment_names
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a log holds. `torn` is the part that opening it would cut; "" when it ends cleanly."""
+    """What a log holds. `torn` is the part that opening it would cut; "" when it ends cleanly.
+
+    term: the newest that the replica knows of; last_term: the last entry's, which may be older.
+    """
 
     segments: int
     records: int
@@ -28,6 +31,7 @@ class Report:
     vote: str | None
     commit_index: int
     torn: str
+    last_term: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,17 @@ def verify(path: Path | str) -> Report:
         state = recover(disk)
     finally:
         disk.close()
-    first, last = (state.log.first_index, state.log.last_index) if len(state.log) else (0, 0)
+    log = state.log
     return Report(
-        len(state.segments), state.lsn, first, last, state.term, state.vote, state.commit, state.torn
+        segments=len(state.segments),
+        records=state.lsn,
+        first_index=log.first_index if len(log) else 0,
+        last_index=log.last_index,
+        term=state.term,
+        vote=state.vote,
+        commit_index=state.commit,
+        torn=state.torn,
+        last_term=log.term(len(log) - 1) if len(log) else 0,
     )
 
 

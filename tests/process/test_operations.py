@@ -295,7 +295,7 @@ async def test_a_log_is_read_offline(cluster: LocalMesh, api: Api, machines: Mac
     index = await api.put(first.api, path("seen"), timeout_policy("seen"))
     await first.process.stop()
     told = await succeed("log", "verify", str(data_dir(first)))
-    assert "node replica-1 of cluster" in told and "the data is whole" in told
+    assert "node replica-1 of cluster" in told and "the data is whole" in told and "\nlast entry: " in told
     lines = [json.loads(line) for line in (await succeed("log", "dump", str(data_dir(first)))).splitlines()]
     (entry,) = [line for line in lines if line["type"] == "entry" and line["index"] == index]
     puts = [write["put"] for txn in entry["transactions"] for write in txn["writes"]]
@@ -409,7 +409,7 @@ async def test_a_lost_quorum_goes_on_with_the_survivor(
     await first.process.stop()
     assert "say --unsafe-new-cluster" in await fail(*recover)
     done = await raftmesh(*recover, "--unsafe-new-cluster")
-    assert done.status == 0 and "Warning: replica-1 has everything up to index" in done.err
+    assert done.status == 0 and "Warning: replica-1 has everything up to entry" in done.err
     assert "are lost" in done.err and "must never start again" in done.err
     assert (data_dir(first) / "set-aside-1" / "wal").is_dir()
 

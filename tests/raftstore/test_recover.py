@@ -65,6 +65,14 @@ def test_whole_data_is_described(data: Path) -> None:
     assert (found.log.last_index, found.log.term, found.log.vote, found.snapshots) == (6, 4, "n2", ())
 
 
+def test_who_has_more_is_told_by_the_last_entry_not_by_elections(data: Path) -> None:
+    """It voted in term 4, whose leader's entries it never got: one that has them holds more."""
+    assert verify(data).log.term == 4 and verify(data).last == (3, 6)
+    state = State(index=9, term=3)
+    save(RealDisk(data / "snapshots"), header_of(state, term=3, voters=["n1"], cluster_id="c1"), state)
+    assert verify(data).last == (3, 9), "of a snapshot that is ahead of the log"
+
+
 def test_every_flipped_byte_of_the_log_is_found(data: Path) -> None:
     size = segment(data).stat().st_size
     for offset in range(0, size, 7):

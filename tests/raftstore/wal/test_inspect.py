@@ -23,7 +23,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_verify_sums_up(log: Path) -> None:
-    assert verify(log) == Report(1, 6, 1, 2, 2, "n3", 2, "")
+    assert verify(log) == Report(1, 6, 1, 2, 2, "n3", 2, "", 2)
 
 
 def test_dump_lists_every_record_as_it_lies(log: Path) -> None:
@@ -55,5 +55,5 @@ def test_corruption_is_raised(log: Path) -> None:
 
 
 def test_an_empty_directory_is_an_empty_log(tmp_path: Path) -> None:
-    assert verify(tmp_path) == Report(0, 0, 0, 0, 0, None, 0, "")
+    assert verify(tmp_path) == Report(0, 0, 0, 0, 0, None, 0, "", 0)
     assert list(dump(tmp_path)) == []
