@@ -91,7 +91,9 @@ def _chain(value: ZoneListener, chain: Chain) -> Draft:
     match = {"transport_protocol": "tls", "server_names": [chain.sni]}
     draft: Draft = {"filter_chain_match": match}
     if chain.security is None:
-        return draft | {"filters": [hcm.tcp_proxy(chain.cluster, chain.cluster)]}
+        draft["filters"] = [hcm.tcp_proxy(chain.cluster, chain.cluster)]
+        policies.edit_passed_chain(draft, chain, value)
+        return draft
     draft |= {
         "name": chain.cluster,
         "filters": [_filter(chain)],
@@ -131,7 +133,7 @@ def zone_proxy_items(
     """Listeners, clusters and assignments of a Dataplane's ingress and egress listeners."""
     for found in facts.listeners:
         if found.kind == "ZoneIngress":
-            chains, items = _ingress(ctx, facts)
+            chains, items = _ingress(ctx, facts, matched, found)
         else:
             chains, items = _egress(ctx, facts, client, security, matched, found)
         part = "zoneingress" if found.kind == "ZoneIngress" else "zoneegress"
@@ -160,13 +162,19 @@ def _ports(ctx: Context, mesh: str, *kinds: str) -> Iterator[tuple[Destination, 
                 yield facts, port, with_section(facts.kri, port.section)
 
 
-def _ingress(ctx: Context, facts: DataplaneFacts) -> tuple[list[Chain], list[Item]]:
+def _ingress(
+    ctx: Context, facts: DataplaneFacts, matched: Matched, listener: ListenerFacts
+) -> tuple[list[Chain], list[Item]]:
     chains: list[Chain] = []
     items: list[Item] = []
+    names = matched.of_inbound(listener.address, listener.port)
     for target, port, name in _ports(ctx, facts.mesh, "MeshService", "MeshMultiZoneService"):
         if target.kind == "MeshService" and target.zone not in ("", facts.zone):
             continue
-        chains.append(Chain(tls.sni_of(None, target, port), name))
+        sni = tls.sni_of(None, target, port)
+        of_name = confs.sni_confs(ctx, facts.mesh, names, sni)
+        rules = confs.sni_rules_by_client(ctx, facts.mesh, names, sni)
+        chains.append(Chain(sni, name, confs=of_name, rules=rules, service=target.display_name))
         query = assignments.assignment.query(
             name, target.kind, target.mesh, target.name, port.number, Place(facts.zone)
         )

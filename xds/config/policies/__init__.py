@@ -148,6 +148,14 @@ def edit_zone_chain(draft: Draft, chain: Chain, listener: ZoneListener) -> None:
     callers.note_callers(hcm.managers({"filter_chains": [draft]}), chain.rules, NOTED_KINDS)
 
 
+def edit_passed_chain(draft: Draft, chain: Chain, listener: ZoneListener) -> None:
+    """Apply what policies say of traffic for one server name to its filter chain in an ingress: it is passed on as
+    it is, so only connections are seen."""
+    accesslog.edit_zone_chain(draft, chain, listener.source)
+    ratelimit.edit_zone_chain(draft, chain)
+    timeout.edit_zone_chain(draft, chain)
+
+
 def edit_passthrough(draft: Draft, value: Passthrough) -> None:
     """Apply what policies say of the mesh as a whole to redirected traffic."""
     passthrough.edit_passthrough(draft, value)

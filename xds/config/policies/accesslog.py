@@ -73,9 +73,11 @@ def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
 
 
 def edit_zone_chain(draft: Draft, chain: Chain, source: Source | None) -> None:
-    """Log what leaves through an egress for one server name."""
+    """Log what leaves through an egress for one server name, or comes in through an ingress."""
     if source is not None:
-        values = {**_inbound_values(source, chain.service), "%KUMA_TRAFFIC_DIRECTION%": "OUTBOUND"}
+        values = dict(_inbound_values(source, chain.service))
+        if chain.security is not None:
+            values["%KUMA_TRAFFIC_DIRECTION%"] = "OUTBOUND"
         _add_by_caller({"filter_chains": [draft]}, callers.rules_of(KIND, chain.rules), values, source)
 
 

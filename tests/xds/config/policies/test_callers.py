@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from tests.xds.config.policies.sidecar import HTTP_IN, TCP_IN, Sidecar
-from tests.xds.config.test_zoneproxy import DOMAIN, EGRESS, IDENTITY, SNI, config, external
-from tests.xds.config.worlds import policy
+from tests.xds.config.test_zoneproxy import (
+    DOMAIN,
+    EGRESS,
+    IDENTITY,
+    INGRESS,
+    SNI,
+    ZONE,
+    config,
+    external,
+)
+from tests.xds.config.worlds import mesh_service, policy
 from xds.config.policies import callers
 from xds.types import LISTENER
 
@@ -232,6 +241,34 @@ def test_what_leaves_is_logged(protocol: str, name: str) -> None:
     (logged,) = config["accessLog"]
     assert logged["typedConfig"]["logFormat"]["textFormatSource"]["inlineString"] == "paypal OUTBOUND\n"
     assert "filter" not in logged
+
+
+def test_connections_that_come_in_are_limited_logged_and_timed_by_server_name() -> None:
+    name = {"sni": {"type": "Exact", "value": f"sni.msvc.default.{ZONE}.web.8080"}}
+    text = {"type": "Plain", "plain": "%KUMA_DESTINATION_SERVICE% %KUMA_TRAFFIC_DIRECTION%"}
+    logged = {"backends": [{"type": "File", "file": {"path": "/dev/stdout", "format": text}}]}
+    rate = {"local": {"tcp": {"connectionRate": {"num": 5, "interval": "1s"}}}}
+    policies = [
+        ruled("MeshAccessLog", (name, logged)),
+        ruled("MeshRateLimit", (name, rate)),
+        ruled("MeshTimeout", (name, {"idleTimeout": "7s"}), (None, {"idleTimeout": "9s"})),
+    ]
+    services = [mesh_service("web", 8080), mesh_service("api", 80)]
+    found = config("ingress", INGRESS, *services, *policies)
+    chains = found[LISTENER]["self_zoneingress_dp_ingress"]["filterChains"]
+    by_name = {
+        chain["filterChainMatch"]["serverNames"][0].split(".")[-2]: [
+            each["typedConfig"] for each in chain["filters"]
+        ]
+        for chain in chains
+    }
+    limited, carried = by_name["web"]
+    assert limited["tokenBucket"]["maxTokens"] == 5
+    assert carried["idleTimeout"] == "7s"
+    (log,) = carried["accessLog"]
+    assert log["typedConfig"]["logFormat"]["textFormatSource"]["inlineString"] == "web INBOUND\n"
+    (carried,) = by_name["api"]
+    assert carried["idleTimeout"] == "9s" and "accessLog" not in carried
 
 
 def test_timeouts_of_what_leaves_depend_on_who_sends_it() -> None:
