@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
+from aiohttp import web
 
 from cp.cli import main
 from tests.cp.conftest import Api
@@ -33,3 +34,26 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
         return Ran(status, captured.out, captured.err)
 
     return run
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Host = Callable[[Handler], Awaitable[str]]
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    """`address = await host(handler)`: a server of the test's own, for answers that no control plane gives."""
+    runners: list[web.AppRunner] = []
+
+    async def start(handler: Handler) -> str:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()

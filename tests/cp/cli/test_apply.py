@@ -15,7 +15,7 @@ from aiohttp import web
 from cp.cli.plan import CHANGES
 from cp.cli.prune import labels_of
 from cp.limits import TRANSACTION_DOCUMENTS_MAX
-from tests.cp.cli.conftest import Cli
+from tests.cp.cli.conftest import Cli, Host
 from tests.cp.conftest import Api
 
 WEB = """type: Dataplane
@@ -47,27 +47,21 @@ async def names(api: Api) -> list[str]:
 # --- where documents come from ------------------------------------------------------------
 
 
-async def test_from_a_url_with_variables(api: Api, cli: Cli) -> None:
+async def test_from_a_url_with_variables(api: Api, cli: Cli, host: Host) -> None:
     async def serve(request: web.Request) -> web.Response:
+        if request.path != "/mesh.yaml":
+            raise web.HTTPNotFound
         return web.Response(text="type: Mesh\nname: '{{ who }}'\n---\ntype: Mesh\nname: '{{ other }}'\n")
 
-    app = web.Application()
-    app.add_routes([web.get("/mesh.yaml", serve)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    url = f"http://127.0.0.1:{port}"
+    url = await host(serve)
     ran = await cli("apply", "-f", f"{url}/mesh.yaml", "-v", "who=one,other=two", api=api)
     assert ran.out == (
         'resource type="Mesh" mesh="" name="one" Created\nresource type="Mesh" mesh="" name="two" Created\n'
     ), ran.err
     ran = await cli("apply", "-f", f"{url}/nothing.yaml", api=api)
     assert (ran.status, ran.err) == (1, f"Error: error while retrieving {url}/nothing.yaml: status 404\n")
-    await runner.cleanup()
-    ran = await cli("apply", "-f", f"{url}/mesh.yaml", api=api)
-    assert ran.err.startswith(f"Error: error while retrieving {url}/mesh.yaml: ")
+    ran = await cli("apply", "-f", "http://127.0.0.1:1/mesh.yaml", api=api)
+    assert ran.err.startswith("Error: error while retrieving http://127.0.0.1:1/mesh.yaml: ")
 
 
 async def test_from_standard_input(api: Api) -> None:

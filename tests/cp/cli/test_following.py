@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 import pytest
@@ -11,6 +11,7 @@ from aiohttp import web
 from cp.cli.contexts import ControlPlane
 from cp.cli.errors import CommandError, Unreachable
 from cp.cli.following import Follower, Message
+from tests.cp.cli.conftest import Host
 
 Serve = Callable[..., Awaitable[str]]
 
@@ -20,9 +21,8 @@ def event(name: str, index: int, **body: object) -> str:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+def serve(host: Host) -> Serve:
     """Serves one text for each connection, then ends it; notes what `since` it was asked with."""
-    runners = []
 
     async def start(*texts: str | int, asked: list[str | None]) -> str:
         left = list(texts)
@@ -34,18 +34,9 @@ async def serve() -> AsyncIterator[Serve]:
                 return web.json_response({"title": "No"}, status=text)
             return web.Response(text=text, content_type="text/event-stream")
 
-        app = web.Application()
-        app.router.add_get("/history", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        runners.append(runner)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+        return await host(answer)
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+    return start
 
 
 async def followed(count: int, *addresses: str, **params: str) -> list[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from cp.cli.batches import batches
 from cp.cli.migrate import INCOMPLETE
-from tests.cp.cli.conftest import Cli
+from tests.cp.cli.conftest import Cli, Host
 from tests.cp.cli.test_export import DOCUMENTS
 from tests.cp.conftest import Api, ApiFactory
 from tests.cp.test_api_dryrun import timeout
@@ -103,9 +103,8 @@ def _path(kind: str) -> str:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+def serve(host: Host) -> Serve:
     """A control plane that answers what the test says, and an empty list for every other kind."""
-    runners = []
 
     async def start(index: Any = None, mode: str = "zone", **lists: Any) -> str:
         served = [{"name": name, "path": _path(name), "readOnly": False} for name in lists]
@@ -128,18 +127,9 @@ async def serve() -> AsyncIterator[Serve]:
                 body = {"total": len(body), "items": body, "next": None}
             return web.json_response(body)
 
-        app = web.Application()
-        app.router.add_get("/{path:.*}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        runners.append(runner)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+        return await host(answer)
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+    return start
 
 
 MESH = {"type": "Mesh", "name": "m"}
