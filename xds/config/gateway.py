@@ -25,7 +25,7 @@ from xds.config.facts import Client, DataplaneFacts, Pairs
 from xds.config.outbound import Outbound, Source
 from xds.config.policies import GATEWAY_KINDS, GATEWAY_ROUTE_KINDS, LISTENER_KINDS, ROUTE_KINDS
 from xds.config.policies.faultinjection import TAGS_HEADER, tags_header
-from xds.config.secrets import secret_items, secret_name
+from xds.config.secrets import Certificate, certificate_name, certificates_of, secret_items
 from xds.encode import encode
 from xds.engine import Context, derivation
 from xds.types import LISTENER, ROUTE, RUNTIME, Encoded
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     hostname: str
     port: int
     protocol: str
-    certificates: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     connection_limit: int = 0
     cross_mesh: bool = False
 
@@ -115,7 +115,7 @@ def gateway_entries(ctx: Context, mesh: str, name: str) -> tuple[str, tuple[Entr
 
 def _entry(listener: Mapping[str, Any]) -> Entry:
     sources = (listener.get("tls") or {}).get("certificates") or ()
-    secrets = tuple(source["secret"] for source in sources if source.get("secret"))
+    secrets = tuple(certificates_of(sources))
     limit = (listener.get("resources") or {}).get("connectionLimit") or 0
     hostname = listener.get("hostname") or ANY_HOST
     crossing = bool(listener.get("crossMesh"))
@@ -197,9 +197,15 @@ class _Shape:
             source=source,
         )
         certificates = tuple(
-            (entry.hostname, tuple(secret_name(secret) for secret in entry.certificates)) for entry in entries
+            (
+                entry.hostname,
+                tuple(certificate_name(self.ctx, self.facts.mesh, found) for found in entry.certificates),
+            )
+            for entry in entries
         )
-        secrets = [item for entry in entries for item in secret_items(self.facts.mesh, entry.certificates)]
+        secrets = [
+            item for entry in entries for item in secret_items(self.ctx, self.facts.mesh, entry.certificates)
+        ]
         if entries[0].cross_mesh and self.profile.security is not None:
             unified = self.profile.unified
             opened, all_roots = crossmesh.open_to_all(self.ctx, self.profile.security, unified=unified)

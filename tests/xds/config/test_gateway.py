@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.certificates import make_certificate
 from tests.xds.config.envoy_check import validate
 from tests.xds.config.worlds import dataplane, mesh, mesh_service, node, rendered, view_of
 from xds.config.gateway import fits
 from xds.config.names import tagged_cluster_name
+from xds.config.secrets import Certificate, certificate_name
 from xds.config.source import Source
+from xds.engine import Engine
 from xds.types import CLUSTER, LISTENER, ROUTE, RUNTIME, SECRET
 
 TAGS = {"kuma.io/service": "edge"}
@@ -96,6 +100,32 @@ def https(directory: Path) -> list[dict[str, Any]]:
     tls = {"mode": "TERMINATE", "certificates": [{"secret": "a-cert"}]}
     listener = {"port": 443, "protocol": "HTTPS", "hostname": "a.test", "tls": tls}
     return [*documents(listener, routes=[route("MeshHTTPRoute", HTTP_RULES)]), secret]
+
+
+@pytest.mark.parametrize("field", ["inline", "inlineString"])
+def test_a_certificate_may_be_in_the_gateway_itself(tmp_path: Path, field: str) -> None:
+    documents = https(tmp_path)
+    data = documents.pop()["data"]
+    text = data if field == "inline" else base64.b64decode(data).decode()
+    documents[2]["conf"]["listeners"][0]["tls"]["certificates"] = [{field: text}]
+    found = config(documents)
+    (name,) = found[SECRET]
+    assert name.startswith("cert.ecdsa.")
+    (chain,) = found[LISTENER]["edge:HTTPS:443"]["filterChains"]
+    context = chain["transportSocket"]["typedConfig"]["commonTlsContext"]
+    assert [each["name"] for each in context["tlsCertificateSdsSecretConfigs"]] == [name]
+    shown = found[SECRET][name]["tlsCertificate"]["certificateChain"]["inlineBytes"]
+    assert base64.b64decode(shown).startswith(b"-----BEGIN CERTIFICATE")
+
+
+def test_a_certificate_is_named_by_its_kind_of_key() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    forms = (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL)
+    for form in forms:
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        secret = {"type": "Secret", "mesh": "default", "name": "c", "data": base64.b64encode(pem).decode()}
+        engine = Engine(view_of([secret]))
+        assert engine.get(certificate_name, "default", Certificate(secret="c")) == "cert.rsa.c"
 
 
 def tcp(directory: Path | None = None) -> list[dict[str, Any]]:
@@ -210,8 +240,8 @@ def test_https_shows_the_certificate_of_its_host(tmp_path: Path) -> None:
     found = config(https(tmp_path))
     (chain,) = found[LISTENER]["edge:HTTPS:443"]["filterChains"]
     assert chain["filterChainMatch"]["serverNames"] == ["a.test"]
-    assert set(found[SECRET]) == {"cert.rsa.a-cert"}
-    assert set(found[SECRET]["cert.rsa.a-cert"]["tlsCertificate"]) == {"certificateChain", "privateKey"}
+    assert set(found[SECRET]) == {"cert.ecdsa.a-cert"}
+    assert set(found[SECRET]["cert.ecdsa.a-cert"]["tlsCertificate"]) == {"certificateChain", "privateKey"}
     assert set(found[ROUTE]) == {"edge:HTTPS:443:a.test"}
 
 
