@@ -34,7 +34,7 @@ def stored(mesh: Services, kind: str) -> Resource:
 
 
 async def test_envoys_configuration_statistics_and_clusters(mesh: Services) -> None:
-    await until("the admin listener serves", lambda: reachable(mesh), 20.0)
+    await until("the admin listener serves", lambda: reachable(mesh))
     status, text = await asked(mesh, "xds?include_eds=true")
     dump: dict[str, Any] = json.loads(text)
     assert status == 200
@@ -54,7 +54,7 @@ async def test_envoys_configuration_statistics_and_clusters(mesh: Services) -> N
 
 
 async def test_without_the_control_planes_certificate_only_readiness_is_told(mesh: Services) -> None:
-    await until("the admin listener serves", lambda: reachable(mesh), 20.0)
+    await until("the admin listener serves", lambda: reachable(mesh))
     target = target_of(stored(mesh, "Dataplane"), stored(mesh, "DataplaneInsight"))
     assert target.tls
     plain = f"http://{target.host}:{target.port}"

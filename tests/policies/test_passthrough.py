@@ -21,7 +21,7 @@ import pytest_asyncio
 from cp.up.story import until
 from dp.ports import free_ports
 from tests.policies.conftest import show_logs
-from tests.policies.harness import HOST, App, World, serving
+from tests.policies.harness import DEADLINE_S, HOST, App, World, serving
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -69,7 +69,7 @@ class Outside(World):
         ports = {"redirectPortOutbound": redirected, "redirectPortInbound": redirected_inbound}
         await self.proxy("web", {"inbound": [listening], "transparentProxying": ports})
         connector = aiohttp.TCPConnector(local_addr=(CLIENT, 0), force_close=True)
-        timeout = aiohttp.ClientTimeout(total=5.0)
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
         session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         self.client = await self._stack.enter_async_context(session)
 
@@ -79,7 +79,7 @@ class Outside(World):
         try:
             async with self.client.get(f"http://{address}:{self.port}/", headers=headers) as response:
                 return response.status, await response.text()
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             return 0, type(error).__name__
 
     async def reaches(self, reached: dict[str, bool]) -> None:

@@ -38,7 +38,7 @@ async def test_a_refused_resource_is_told_everywhere_and_not_sent_again(mesh: Se
         async def refused() -> bool:
             return bool((await status(mesh)).get("rejections"))
 
-        await until("the insight tells what is refused", refused, 20.0)
+        await until("the insight tells what is refused", refused)
         told = await status(mesh)
         assert [each["name"] for each in told["rejections"]] == ["broken"]
         assert "LOGICAL_DNS" in told["rejections"][0]["message"]
@@ -54,7 +54,7 @@ async def test_a_refused_resource_is_told_everywhere_and_not_sent_again(mesh: Se
     async def forgotten() -> bool:
         return not (await stream(mesh))["rejections"] and not (await status(mesh)).get("rejections")
 
-    await until("nothing is refused any more", forgotten, 20.0)
+    await until("nothing is refused any more", forgotten)
 
 
 async def stream(mesh: Services) -> dict[str, Any]:
@@ -70,5 +70,5 @@ async def another_change_arrives(mesh: Services) -> None:
         async def acknowledged() -> bool:
             return bool((await stream(mesh))["responsesAcknowledged"] > before)
 
-        await until("another change is acknowledged", acknowledged, 20.0)
+        await until("another change is acknowledged", acknowledged)
         assert (await mesh.request(mesh.ports.v1)).status == 200
