@@ -3,14 +3,15 @@
 Three real replicas hold 100,000 records of 1 KB. While writes go on, the leader and a follower make
 a snapshot; a follower that was away too long is sent one and installs it; a follower, and then
 the leader, are killed and start again. A replica that ticks late is not heard: what it costs is
-told as a ratio of the least election timeout. Above 1, each such moment would be an election;
-what is wanted is less than a quarter.
+told as a ratio of the least election timeout that a control plane ships with, and runs with
+here. Above 1, each such moment would be an election; what is wanted is less than a quarter. The
+verdict is also told for the shorter default of a bare store.
 
 A machine may be busy, and a process that gets no processor does not tick either. So each gap is
 told by the clock, without the time for which the process was ready and no processor was free for
 it, and as the processor time of the loop alone (stall_store.py). The second is what raftmesh does
-to itself, and what the verdict is about; the gap while nothing but the writes goes on is there to
-compare.
+to itself; the first is what counts on a machine that has nothing else to do; the gap while nothing
+but the writes goes on is there to compare.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from bench.harness import Report, scratch_directory
-from bench.stall_store import Gauge
+from bench.stall_store import Gap, Gauge
+from cp.config_schema import Config
+from cp.store import store_config
 from raftstore.config import RaftConfig
 from raftstore.errors import StoreError
 from raftstore.types import Key, Put, Txn
@@ -37,7 +41,9 @@ PER_TXN = 50
 LOADERS = 16
 WRITERS = 4
 LIMIT = 0.25
-ELECTION_S = RaftConfig().election_timeout_min_s
+SHIPPED = store_config(Config())
+ELECTION_S = SHIPPED.election_timeout_min_s
+BARE_ELECTION_S = RaftConfig().election_timeout_min_s
 
 
 class GaugedProcess(StoreProcess):
@@ -57,7 +63,13 @@ async def _run(report: Report) -> None:
     async with contextlib.AsyncExitStack() as stack:
         root = Path(stack.enter_context(scratch_directory()))
         # Snapshots when told, and no log behind them: who was away for long is sent one.
-        settings = {"snapshot_entries": 10**9, "snapshot_bytes": 10**12, "keep_entries": 1}
+        settings: dict[str, Any] = {
+            "snapshot_entries": 10**9,
+            "snapshot_bytes": 10**12,
+            "keep_entries": 1,
+            "election_timeout_min_s": SHIPPED.election_timeout_min_s,
+            "election_timeout_max_s": SHIPPED.election_timeout_max_s,
+        }
         cluster = await stack.enter_async_context(GaugedCluster(root, **settings))
         cluster.start()
         bench = Stalls(report, cluster, records)
@@ -90,7 +102,7 @@ class Stalls:
         self._cluster = cluster
         self._records = records
         self._gauges = {node.id: Gauge(node.data_dir) for node in cluster}
-        self._worst = self._computing = 0.0
+        self._worst = Gap(0.0, 0.0, 0.0)
 
     async def load(self) -> None:
         leader = await self._cluster.leader()
@@ -138,9 +150,18 @@ class Stalls:
                 self._report.figure(f"a {role} is back after", time.monotonic() - start, "s")
 
     def verdict(self) -> None:
-        held = "holds" if self._worst < LIMIT else "DOES NOT HOLD"
-        text = f"longest gap {self._worst:.3f} of the election timeout; below {LIMIT}: {held}"
-        self._report.note(f"{text}; the longest computation {self._computing:.3f}")
+        worst = self._worst
+        for seconds, whose in ((ELECTION_S, "a control plane's"), (BARE_ELECTION_S, "a bare store's")):
+            told = [
+                f"{name} {gap_s / seconds:.3f} ({'holds' if gap_s < LIMIT * seconds else 'DOES NOT HOLD'})"
+                for name, gap_s in (
+                    ("by the clock", worst.clock_s),
+                    ("without waiting for a processor", worst.own_s),
+                    ("computing", worst.cpu_s),
+                )
+            ]
+            timeout = f"{whose} election timeout of {seconds:g} s"
+            self._report.note(f"longest gap in units of {timeout}, below {LIMIT}: {', '.join(told)}")
 
     @contextlib.asynccontextmanager
     async def _phase(
@@ -160,8 +181,7 @@ class Stalls:
             mark = ", the one concerned" if other is not None and node_id == other.id else ""
             gap, figure = gauge.take(), f"{name}: longest gap on {node_id} ({role}{mark})"
             if counted:
-                self._worst = max(self._worst, gap.own_s / ELECTION_S)
-                self._computing = max(self._computing, gap.cpu_s / ELECTION_S)
+                self._worst = self._worst.max(gap)
             self._figure(figure, gap.own_s)
             self._figure(f"{figure}, computing", gap.cpu_s)
             self._figure(f"{figure}, by the clock", gap.clock_s)

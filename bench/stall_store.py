@@ -42,6 +42,12 @@ class Gap:
     own_s: float
     cpu_s: float
 
+    def max(self, other: Gap) -> Gap:
+        """The longest of each kind."""
+        return Gap(
+            max(self.clock_s, other.clock_s), max(self.own_s, other.own_s), max(self.cpu_s, other.cpu_s)
+        )
+
 
 class Gauge:
     """The longest gap so far, shared with whoever opens the same file."""
@@ -55,9 +61,9 @@ class Gauge:
 
     def note(self, clock_s: float, own_s: float, cpu_s: float) -> None:
         longest = Gap(*_SECONDS.unpack_from(self._map))
-        found = max(clock_s, longest.clock_s), max(own_s, longest.own_s), max(cpu_s, longest.cpu_s)
-        if Gap(*found) != longest:
-            _SECONDS.pack_into(self._map, 0, *found)
+        found = longest.max(Gap(clock_s, own_s, cpu_s))
+        if found != longest:
+            _SECONDS.pack_into(self._map, 0, found.clock_s, found.own_s, found.cpu_s)
 
     def take(self) -> Gap:
         """The longest since the last call."""
