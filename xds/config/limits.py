@@ -7,9 +7,9 @@ PROXIES_MAX = 10_000
 # Derivations run per slice before the loop gets its turn: at 0.1 to 0.5 ms each a few milliseconds.
 SLICE = 16
 
-# Proxies whose own Dataplane changed that one slice plans anew, ahead of all else: each may take a
-# few hundred derivations that are not shared yet.
-SLICE_PROXIES = 2
+# What it costs to take over a changed plan or group of which everything is derived, in derivations: a few
+# hundred names are compared.
+ADOPTION_COST = 4
 
 # Seconds for which a proxy whose stream ended is kept derived: Envoy's longest pause before it tries
 # again (30 s, with a few tries before that), so what is kept is what comes back.

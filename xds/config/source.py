@@ -3,12 +3,12 @@
     worker --advance(view, changes)--> Source --on_change(deltas)--> stream of each proxy concerned
 
 A proxy's plan names its resources; the source watches the plan, and the results that it names. When
-the engine reports changed results, the layers that hold them are updated and their proxies told. A
-change of a plan is resolved at once, ahead of whatever else waits; so a proxy that connects, or whose
-own Dataplane changes, does not queue behind a change of the whole mesh.
+the engine reports changed results, the layers that hold them are updated and their proxies told. What
+a changed plan newly needs is derived first (preparing.py), then all of it is taken over at once. A proxy
+that connects, or whose own Dataplane changes, does not queue behind a change of the whole mesh.
 
 Work is done in slices: `advance` returns after the first one, and `later` (the loop's call_soon)
-gets the next. All else is synchronous, so a stream never sees half of a slice.
+gets the next. A slice ends when so many derivations ran, wherever it is.
 
 When the last stream of a proxy ends, what was derived for it alone is kept until `linger` (the loop's
 call_later) calls back: most proxies that break off come back at once, and then cost nothing.
@@ -16,8 +16,9 @@ call_later) calls back: most proxies that break off come back at once, and then 
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,11 +29,13 @@ from xds.config.dump import derived, render
 from xds.config.egress import egress_plan
 from xds.config.explain import Explanation, explain
 from xds.config.facts import Client
-from xds.config.holdings import Change, Layer, snapshot_of
-from xds.config.identity import Identity, IdentityHandle, IdentityProvider, NoIdentities
+from xds.config.followed import Proxy
+from xds.config.holdings import Change, Layer
+from xds.config.identity import Identity, IdentityProvider, NoIdentities
 from xds.config.ingress import ingress_plan
-from xds.config.limits import PROXIES_MAX, SLICE, SLICE_PROXIES
+from xds.config.limits import ADOPTION_COST, PROXIES_MAX, SLICE
 from xds.config.plan import Plan, sidecar_plan
+from xds.config.preparing import Preparing
 from xds.engine import DerivationFailed, Engine, Query
 from xds.engine.derivation import Key
 from xds.engine.engine import Changes
@@ -42,26 +45,6 @@ from xds.types import SECRET, Delta, Encoded, Snapshot
 log = logging.getLogger(__name__)
 
 Later = Callable[[Callable[[], None]], object]
-
-
-class Proxy:
-    """One plan that at least one stream follows. layers: own resources, secrets, then groups."""
-
-    def __init__(self, plan: Query) -> None:
-        self.query = plan
-        self.plan: Plan | None = None
-        self.own = Layer()
-        self.secrets = Layer()
-        self.groups: dict[Query, Layer] = {}
-        self.identities: dict[Identity, IdentityHandle] = {}
-        self.snapshot: Snapshot | None = None
-        self.streams: dict[Stream, None] = {}
-        self.own.users[self] = None
-        self.secrets.users[self] = None
-
-    def restack(self) -> None:
-        """Make the snapshot anew after the set of layers changed."""
-        self.snapshot = snapshot_of([self.own, self.secrets, *self.groups.values()])
 
 
 class Stream:
@@ -111,9 +94,15 @@ class Source:
         # Result -> (layer, name) pairs that hold it.
         self._held: dict[Query, dict[tuple[Layer, tuple[str, str]], None]] = {}
         self._told: dict[Proxy, list[Delta]] = {}
-        # Proxies by the key of their Dataplane, and those whose own Dataplane changed just now.
+        # Proxies by the key of their Dataplane.
         self._by_dataplane: dict[Key, dict[Proxy, None]] = {}
-        self._first: dict[Proxy, None] = {}
+        # Changed plans and groups that wait to be taken over; ahead of them proxies that just connected, or
+        # whose own Dataplane changed.
+        self._first: dict[Query, None] = {}
+        self._waiting: dict[Query, None] = {}
+        self._preparing = Preparing(self.engine)
+        # Resources that are no more, though plans that are not taken over yet may still refer to them.
+        self._vanished: dict[Query, None] = {}
         self._turn_waits = False
         # Results that could not be derived: query -> why. What was there before stays.
         self.failures: dict[Query, str] = {}
@@ -121,7 +110,8 @@ class Source:
     # --- ConfigSource ----------------------------------------------------------------------------
 
     def connect(self, node: NodeInfo, on_change: OnChange) -> Stream:
-        """Start to follow a proxy; its first snapshot is there at once if its Dataplane is known.
+        """Start to follow a proxy. Its first snapshot is there at once if its Dataplane is known and one slice
+        (or the absence of a `later`) is enough; else it is told when it is there.
 
         Raises Refused when this worker has as many proxies as it can serve.
         """
@@ -137,8 +127,9 @@ class Source:
             proxy = self._proxies[query] = Proxy(query)
             self._by_dataplane.setdefault(_key_of(query), {})[proxy] = None
             self.engine.watch(query)
-            self._replan(proxy)
-            self._told.pop(proxy, None)
+            self._first[query] = None
+            if self._take_over(query, None if self._later is None else self.engine.ran + SLICE):
+                self._told.pop(proxy, None)
             self._schedule()
         self._left.pop(proxy, None)
         stream = Stream(self, proxy, on_change)
@@ -166,7 +157,8 @@ class Source:
         if not of_dataplane:
             del self._by_dataplane[_key_of(proxy.query)]
         self._told.pop(proxy, None)
-        self._first.pop(proxy, None)
+        self._first.pop(proxy.query, None)
+        self._dismiss(proxy.query)
         self.engine.unwatch(proxy.query)
         self._set_items(proxy.own, ())
         for query in list(proxy.groups):
@@ -207,13 +199,13 @@ class Source:
         """Move to a newer view. Proxies hear of it slice by slice, their own changes first."""
         self.engine.begin(view, changes)
         for key in changes.keys:
-            self._first.update(self._by_dataplane.get(key, {}))
+            self._first.update((proxy.query, None) for proxy in self._by_dataplane.get(key, ()))
         self._turn()
 
     @property
     def settled(self) -> bool:
         """Everything derived is of the newest view, and everybody was told."""
-        return not self.engine.pending and not self._told and not self._first
+        return not (self.engine.pending or self._told or self._first or self._waiting or self._vanished)
 
     def _schedule(self) -> None:
         if self._turn_waits or self.settled:
@@ -231,31 +223,75 @@ class Source:
     def _turn(self) -> None:
         """Run one slice (all of them without a `later`), and tell what came of it."""
         while True:
-            for proxy in list(self._first)[:SLICE_PROXIES]:
-                del self._first[proxy]
-                self._replan(proxy)
-            if not self._first:
-                self._take(self.engine.step(SLICE))
+            self._slice()
             self._tell()
             if self._later is not None or self.settled:
                 break
         self._schedule()
 
+    def _slice(self) -> None:
+        """Who is first; then in equal parts what waits to be taken over, and the wave."""
+        end = self.engine.ran + SLICE
+        if self._take_over_some(self._first, end):
+            self._take_over_some(self._waiting, end - SLICE // 2)
+            self._take(self.engine.step(max(1, end - self.engine.ran)))
+        if self._vanished and not (self.engine.pending or self._first or self._waiting):
+            vanished, self._vanished = self._vanished, {}
+            for query in vanished:
+                self._refresh(query)
+
+    def _take_over_some(self, queue: dict[Query, None], end: int) -> bool:
+        """Take over what is queued until the engine ran so often; whether that was all."""
+        while queue:
+            if self.engine.ran >= end or not self._take_over(next(iter(queue)), end):
+                return False
+            end -= ADOPTION_COST
+        return True
+
     def _take(self, changed: Iterable[Query]) -> None:
-        """Update the layers that hold changed results."""
+        """Update the layers that hold changed results; changed plans and groups are queued."""
         plans: list[Query] = []
-        groups: list[Query] = []
         for query in changed:
             if query in self._proxies:
                 plans.append(query)
             elif query in self._groups:
-                groups.append(query)
+                self._waiting[query] = None
+            elif query in self._held and self._value(query) is None:
+                self._vanished[query] = None
             else:
                 self._refresh(query)
-        for query in groups:
-            self._regroup(query)
-        for query in plans:
+        self._waiting.update((query, None) for query in plans if query not in self._first)
+
+    def _take_over(self, query: Query, until: int | None) -> bool:
+        """Take over a changed plan or group, if what it needs can be derived until the engine ran so often."""
+        value = self._value(query)
+        needs = self._needs_of_plan if query in self._proxies else self._needs_of_items
+        if value is not None and until is not None and not self._preparing.go_on(query, value, needs, until):
+            return False
+        if query in self._proxies:
             self._replan(self._proxies[query])
+        else:
+            self._regroup(query)
+        self._first.pop(query, None)
+        self._dismiss(query)
+        return True
+
+    def _dismiss(self, query: Query) -> None:
+        """It does not wait any more."""
+        self._waiting.pop(query, None)
+        self._preparing.end(query)
+
+    def _needs_of_plan(self, plan: Plan) -> Iterator[Query]:
+        """What a plan needs that nobody has: resources, and groups with all of theirs."""
+        yield from self._needs_of_items(plan.items)
+        for group in plan.groups:
+            if group not in self._groups:
+                yield group
+                with contextlib.suppress(DerivationFailed):
+                    yield from self._needs_of_items(self.engine.get(group.derivation, *group.args))
+
+    def _needs_of_items(self, items: Iterable[Any]) -> Iterator[Query]:
+        return (item.query for item in items if item.query not in self._held)
 
     def _tell(self) -> None:
         told, self._told = self._told, {}
@@ -337,6 +373,7 @@ class Source:
         del holders[layer, name]
         if not holders:
             del self._held[query]
+            self._vanished.pop(query, None)
             self.failures.pop(query, None)
             self.engine.unwatch(query)
 
@@ -361,6 +398,7 @@ class Source:
         layer.users.pop(proxy, None)
         if not layer.users:
             self._set_items(layer, ())
+            self._dismiss(query)
             del self._groups[query]
             self.failures.pop(query, None)
             self.engine.unwatch(query)

@@ -65,6 +65,8 @@ class Engine:
         self._settled: set[Node] = set()
         self._running = 0
         self._created = 0
+        # How many derivations ran in all: what slices are measured in.
+        self.ran = 0
         # How often each derivation ran, by name: the measure of "only what changed".
         self.runs: Counter[str] = Counter()
 
@@ -192,6 +194,7 @@ class Engine:
         node.keys, node.index_keys, node.uses = {}, {}, {}
         node.state = State.RUNNING
         self._running += 1
+        self.ran += 1
         self.runs[node.query.derivation.name] += 1
         value, failure = self._attempt(node)
         self._running -= 1
