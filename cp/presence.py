@@ -7,7 +7,7 @@ tells whether the proxy is connected, and its id decides who may take the proxy 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xds.status import StreamStatus, TypeStatus
@@ -85,6 +85,21 @@ def stream_status(status: StreamStatus, now: str) -> Document:
     if rejections:
         document["rejections"] = rejections[:REJECTIONS_MAX]
     return document
+
+
+def certified(mtls: Document | None, issued: Document, backends: Sequence[str]) -> Document | None:
+    """What an insight tells of a proxy's certificate; None when it tells that already.
+
+    issued: the backend (`issuedBackend`) and the times of the certificate. backends: those of the mesh. Each
+    certificate that is not the one of before counts as a regeneration, on whichever replica it was issued.
+    """
+    before = mtls or {}
+    document = {**issued, "supportedBackends": list(backends)}
+    if all(before.get(key) == value for key, value in document.items()):
+        return None
+    count = int(before.get("certificateRegenerations", 0))
+    renewed = before.get("lastCertificateRegeneration") != issued["lastCertificateRegeneration"]
+    return {**document, "certificateRegenerations": count + renewed}
 
 
 def _counters(types: Iterable[TypeStatus]) -> Document:

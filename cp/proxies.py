@@ -17,7 +17,7 @@ from cp.duration import format_duration
 from cp.live import LiveView
 from cp.metrics import Metrics
 from cp.registration import Registrar
-from cp.reporting import Reporter
+from cp.reporting import CertificateOf, Reporter
 from cp.resources import Resources
 from cp.streams import Connections
 from cp.tls import server_context, server_files
@@ -42,6 +42,7 @@ class Proxies:
         connections: Connections,
         metrics: Metrics,
         instance: str,
+        issued: CertificateOf,
     ) -> None:
         self._config = config
         self._live = live
@@ -56,7 +57,12 @@ class Proxies:
             connections=connections,
         )
         self._reporter = Reporter(
-            store, live, connections, self._registrar.whose, config.xds_server.dataplane_status_flush_interval
+            store,
+            live,
+            connections,
+            self._registrar.whose,
+            config.xds_server.dataplane_status_flush_interval,
+            issued,
         )
         streams = config.xds_server.streams
         self._balancer = Balancer(

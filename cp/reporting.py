@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from cp.ca.issuer import Issued
 from cp.live import LiveView
-from cp.presence import reported, stream_status
+from cp.presence import certified, reported, stream_status
 from cp.streams import Connections
 from mesh.codec import decode, encode_value, rfc3339, to_document
 from raftstore.errors import StoreError
@@ -45,18 +46,30 @@ class Reported(NamedTuple):
 
 
 Whose = Callable[[str], Reported | None]
+CertificateOf = Callable[[str, str], Issued | None]
+"""What a proxy (its mesh and name) was issued here."""
 
 
 class Reporter:
-    """Writes the statuses of one worker's streams. whose: tells by a node's id where its status goes."""
+    """Writes the statuses of one worker's streams. whose: tells by a node's id where its status goes.
+
+    issued: what certificate a proxy has.
+    """
 
     def __init__(
-        self, store: Store, live: LiveView, connections: Connections, whose: Whose, interval_s: float
+        self,
+        store: Store,
+        live: LiveView,
+        connections: Connections,
+        whose: Whose,
+        interval_s: float,
+        issued: CertificateOf = lambda mesh, dataplane: None,
     ) -> None:
         self._store = store
         self._live = live
         self._connections = connections
         self._whose = whose
+        self._issued = issued
         self._interval_s = max(interval_s, INTERVAL_S_MIN)
 
     async def run(self) -> None:
@@ -110,12 +123,35 @@ class Reporter:
             return None
         document: dict[str, Any] = to_document(stored)
         status = stream_status(connection.stream.status, rfc3339(int(time.time() * 1000)))
+        changed: dict[str, Any] = {}
         subscriptions = reported(document, subscription=whose.subscription, status=status)
-        if subscriptions is None:
+        if subscriptions is not None:
+            changed["subscriptions"] = subscriptions
+        if whose.key.kind == "Dataplane":
+            changed |= self._certificate(whose.key, document.get("mTLS"))
+        if not changed:
             return None
-        resource = decode({**document, "subscriptions": subscriptions})
+        resource = decode({**document, **changed})
         guards: list[Guard] = [VersionIs(whose.insight_key, stored.version), Exists(whose.key)]
         return guards, Put(whose.insight_key, encode_value(resource))
+
+    def _certificate(self, key: Key, told: dict[str, Any] | None) -> dict[str, Any]:
+        """What is to be told of a proxy's certificate, if anything is new."""
+        resource = self._live.view.get("Mesh", "", key.mesh)
+        backends = (
+            resource.spec.mtls.backends if resource is not None and resource.spec.mtls is not None else ()
+        )
+        if resource is None or resource.spec.enabled_ca is None:
+            return {} if told is None else {"mTLS": None}
+        issued = self._issued(key.mesh, key.name)
+        if issued is None:
+            return {}  # it comes, or was issued elsewhere
+        times = {"lastCertificateRegeneration": issued.at_s, "certificateExpirationTime": issued.expires_s}
+        document = {name: rfc3339(int(at_s * 1000)) for name, at_s in times.items()}
+        found = certified(
+            told, {"issuedBackend": issued.backend, **document}, [each.name for each in backends]
+        )
+        return {} if found is None else {"mTLS": found}
 
 
 def _batches(items: list[str], size: int) -> Iterator[tuple[str, ...]]:

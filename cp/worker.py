@@ -169,6 +169,7 @@ class Worker:
             self.connections,
             self.metrics,
             self.context.instance,
+            issuer.issued,
         )
         server = self.config.dp_server
         opened = self._open(server.interface, server.port, "dpServer.port")

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from cp.ca.backends import backend_of
 from cp.ca.rota import Entry, Rota, Signer
@@ -29,6 +30,14 @@ log = logging.getLogger(__name__)
 
 # Kinds that decide who issues in a mesh, and how.
 _DECISIVE = frozenset({"Mesh", "Secret", "MeshTLS"})
+
+
+class Issued(NamedTuple):
+    """What a proxy was issued last: by which backend, when, and until when it is valid (Unix seconds)."""
+
+    backend: str
+    at_s: float
+    expires_s: float
 
 
 class Handle:
@@ -67,6 +76,7 @@ class Issuer:
         self._rota = Rota()
         self._handles: dict[Entry, Handle] = {}
         self._problems: dict[str, str] = {}
+        self._issued: dict[tuple[str, str], Issued] = {}
         self._thread = ThreadPoolExecutor(1, "certificates")
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,6 +86,10 @@ class Issuer:
     def problems(self) -> Mapping[str, str]:
         """Meshes whose authority cannot issue, and why."""
         return self._problems
+
+    def issued(self, mesh: str, dataplane: str) -> Issued | None:
+        """What was issued last to a proxy that is connected here."""
+        return self._issued.get((mesh, dataplane))
 
     def open(self, identity: Identity, on_change: Callable[[], None]) -> Handle:
         """Start to provide; the certificate follows, `on_change` tells when."""
@@ -92,6 +106,7 @@ class Issuer:
         """A handle was closed."""
         self._rota.close(handle.entry)
         self._handles.pop(handle.entry, None)
+        self._issued.pop(_proxy_of(handle.entry), None)
 
     def close(self) -> None:
         """Issue nothing more."""
@@ -153,9 +168,14 @@ class Issuer:
         self._rota.issued(entry, signer, leaf)
         handle = self._handles.get(entry)
         if handle is not None:
+            self._issued[_proxy_of(entry)] = Issued(signer.backend.name, self._now_s(), leaf.not_after_s)
             handle.take(leaf, signer.authority.roots)
             handle.on_change()
         self._arm()
+
+
+def _proxy_of(entry: Entry) -> tuple[str, str]:
+    return entry.identity.mesh, entry.identity.dataplane
 
 
 def signer_of(reader: Reader, mesh: str, known: Signer | None = None) -> Signer | None:

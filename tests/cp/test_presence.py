@@ -1,4 +1,4 @@
-from cp.presence import SUBSCRIPTIONS_KEPT, connected, disconnected, may_be_removed
+from cp.presence import SUBSCRIPTIONS_KEPT, certified, connected, disconnected, may_be_removed
 
 
 def joined(insight: dict[str, object] | None, subscription: str, now: str = "t1") -> dict[str, object]:
@@ -49,3 +49,19 @@ def test_only_the_newest_subscriptions_are_kept() -> None:
 def test_nothing_is_removed_without_an_insight() -> None:
     assert not may_be_removed(None, subscription="a")
     assert disconnected(None, subscription="a", now="t") is None
+
+
+def test_each_other_certificate_is_a_regeneration() -> None:
+    issued = {
+        "issuedBackend": "ca-1",
+        "lastCertificateRegeneration": "2026-01-01T00:00:00Z",
+        "certificateExpirationTime": "2026-01-02T00:00:00Z",
+    }
+    first = certified(None, issued, ["ca-1"])
+    assert first == {**issued, "supportedBackends": ["ca-1"], "certificateRegenerations": 1}
+    assert certified(first, issued, ["ca-1"]) is None
+    other = certified(first, issued, ["ca-1", "ca-2"])
+    assert other is not None and other["certificateRegenerations"] == 1
+    renewed = issued | {"lastCertificateRegeneration": "2026-01-01T20:00:00Z"}
+    found = certified(first, renewed, ["ca-1"])
+    assert found is not None and found["certificateRegenerations"] == 2

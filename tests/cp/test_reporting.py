@@ -12,6 +12,7 @@ import pytest
 
 from chaos.fakeenvoy import Connection as Client
 from chaos.fakeenvoy import FakeEnvoy
+from cp.ca.issuer import Issued
 from cp.config_schema import Config
 from cp.live import LiveView
 from cp.metrics import Metrics
@@ -24,6 +25,7 @@ from cp.xdsmetrics import XdsMetrics
 from mesh.codec import to_document
 from raftstore.memory import MemoryStore
 from tests.cp.test_registration import node
+from tests.xds.config.worlds import MTLS
 from tests.xds.fixtures import StaticSource, cluster, endpoints
 from xds.server import AdsServer
 from xds.source import OpenDoor
@@ -53,7 +55,15 @@ class Rig:
             deregistration_delay_s=3600.0,
             connections=self.connections,
         )
-        self.reporter = Reporter(self.store, self.live, self.connections, self.registrar.whose, interval_s)
+        self.issued: dict[tuple[str, str], Issued] = {}
+        self.reporter = Reporter(
+            self.store,
+            self.live,
+            self.connections,
+            self.registrar.whose,
+            interval_s,
+            lambda mesh, name: self.issued.get((mesh, name)),
+        )
         observers: list[Observer] = [self.connections, XdsMetrics(self.metrics, self.connections)]
         self.server = AdsServer(self.registrar, self.registrar, observers)
         self.tasks = [asyncio.create_task(self.live.run())]
@@ -198,4 +208,38 @@ async def test_a_refusal_does_not_wait_for_the_interval(rig: Rig) -> None:
     client = rig.connect(proxy(refuses="bad"))
     await rig.until(lambda: rig.status().get("rejections"))
     assert time.monotonic() - started < DEADLINE_S
+    await client.close()
+
+
+async def test_the_certificate_of_a_proxy_is_told_until_its_mesh_has_none(rig: Rig) -> None:
+    async def mesh(**settings: Any) -> None:
+        document = {"type": "Mesh", "name": "default", "skipCreatingInitialPolicies": ["*"], **settings}
+        await rig.resources.write([PutOp(document)], Origin())
+
+    async def told(name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What the insight says of the certificate, once it has heard of another resource."""
+        rig.source.put(cluster(name))
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition(rig.insight().get("mTLS") or {}):
+                await rig.reporter.flush()
+                await asyncio.sleep(0.001)
+        return dict(rig.insight().get("mTLS") or {})
+
+    await mesh(mtls=MTLS)
+    client = rig.connect(proxy())
+    await rig.until(lambda: rig.insight() and len(rig.connections) == 1)
+    assert await told("a", lambda _: "total" in rig.status()) == {}  # none is issued yet
+    rig.issued["default", "web"] = Issued("ca-1", 1_700_000_000.0, 1_700_086_400.0)
+    assert await told("b", bool) == {
+        "issuedBackend": "ca-1",
+        "supportedBackends": ["ca-1"],
+        "lastCertificateRegeneration": "2023-11-14T22:13:20Z",
+        "certificateExpirationTime": "2023-11-15T22:13:20Z",
+        "certificateRegenerations": 1,
+    }
+    rig.issued["default", "web"] = Issued("ca-1", 1_700_069_120.0, 1_700_155_520.0)
+    renewed = await told("c", lambda mtls: mtls["certificateRegenerations"] > 1)
+    assert renewed["certificateExpirationTime"] == "2023-11-16T17:25:20Z"
+    await mesh()
+    await told("d", lambda mtls: not mtls)
     await client.close()

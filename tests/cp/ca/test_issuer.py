@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from cp.ca.issuer import Issuer, key_type
+from cp.ca.issuer import Issued, Issuer, key_type
 from cp.ca.x509 import Pair, new_authority
 from cp.live import LiveView
 from mesh.codec import decode, encode_value
@@ -100,6 +100,10 @@ async def test_a_certificate_names_services_and_tags_and_comes_with_its_authorit
         "kuma://team/a",
         "kuma://version/1",
     ]
+    told = world.issuer.issued("default", "web-1")
+    assert told == Issued("ca-1", world.now_s, found.not_valid_after_utc.timestamp())
+    opened.handle.close()
+    assert world.issuer.issued("default", "web-1") is None
     ca = proto.parse(proto.msg_of_url(SECRET), opened.handle.secrets()["ca"].body)
     assert ca.validation_context.trusted_ca.inline_bytes == pair.certificate
     found.verify_directly_issued_by(x509.load_pem_x509_certificate(pair.certificate))
