@@ -12,6 +12,7 @@ from mesh.dnsnames import is_1035_label
 from mesh.kinds.dataplane import Inbound
 from mesh.kinds.meshservice import Identity, MeshService, Port, Selector
 from mesh.resource import PROTOCOL_TAG, SERVICE_TAG, Resource
+from xds.config.spiffe import spiffe_of
 from xds.engine import Context, derivation
 
 MANAGER = "meshservice-generator"
@@ -19,10 +20,12 @@ MANAGER = "meshservice-generator"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one Dataplane says of a service. ready: at least one of its inbounds takes traffic."""
+    """What one Dataplane says of a service. ready: at least one of its inbounds takes traffic. spiffe_id: "" without
+    a MeshIdentity."""
 
     ports: tuple[Port, ...]
     ready: bool
+    spiffe_id: str = ""
 
 
 @derivation
@@ -38,7 +41,13 @@ def wanted_service(ctx: Context, mesh: str, service: str) -> MeshService | None:
         state="Available" if any(each.ready for each in offers) else "Unavailable",
         selector=Selector(dataplane_tags={SERVICE_TAG: service}),
         ports=offers[0].ports,
-        identities=(Identity(type="ServiceTag", value=service),),
+        identities=(
+            *(
+                Identity(type="SpiffeID", value=value)
+                for value in sorted({each.spiffe_id for each in offers} - {""})
+            ),
+            Identity(type="ServiceTag", value=service),
+        ),
     )
 
 
@@ -59,7 +68,9 @@ def offer(ctx: Context, name: str, mesh: str, service: str) -> Offer | None:
     ports = {inbound.port: _port(inbound) for inbound in inbounds}
     if not ports:
         return None
-    return Offer(tuple(ports.values()), any(inbound.is_ready for inbound in inbounds))
+    spiffe = spiffe_of(ctx, mesh, name, dataplane.zone)
+    spiffe_id = spiffe.spiffe_id if spiffe is not None else ""
+    return Offer(tuple(ports.values()), any(inbound.is_ready for inbound in inbounds), spiffe_id)
 
 
 def _inbounds(dataplane: Resource, service: str) -> list[Inbound]:

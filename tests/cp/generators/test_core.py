@@ -119,6 +119,23 @@ def test_a_service_of_inbounds_becomes_a_mesh_service() -> None:
     assert found["status"]["dataplaneProxies"]["total"] == 2
 
 
+def test_clients_are_told_the_spiffe_ids_that_its_proxies_have() -> None:
+    ready = [{"type": "Ready", "status": "True", "reason": "Ready", "message": ""}]
+    identity = {
+        "type": "MeshIdentity",
+        "mesh": "default",
+        "name": "identity",
+        "spec": {"selector": {"dataplane": {"matchLabels": {}}}, "provider": {"type": "Bundled"}},
+        "status": {"conditions": ready},
+    }
+    proxies = [dataplane(f"web-{n}", 8080, labels={"kuma.io/workload": "w"}) for n in (1, 2)]
+    world = World(MESH, identity, *proxies)
+    world.settle()
+    spiffe_id, service = world.document("MeshService", "web")["spec"]["identities"]
+    assert (spiffe_id["type"], service) == ("SpiffeID", {"type": "ServiceTag", "value": "web"})
+    assert spiffe_id["value"].startswith("spiffe://default.") and spiffe_id["value"].endswith("/workload/w")
+
+
 def test_it_rests_and_a_new_leader_finds_nothing_to_do() -> None:
     world = World(MESH, GENERATOR, dataplane("web-1", 8080))
     assert world.settle() == 2, "the service, then its status"
