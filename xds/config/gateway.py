@@ -40,6 +40,10 @@ IDLE_S = 300
 REQUEST_HEADERS_NS = 500_000_000
 
 
+Selected = tuple[tuple[str, Names], ...]
+"""Names of policies per kind."""
+
+
 class Entry(NamedTuple):
     """One element of a MeshGateway's listeners: a host name on a port."""
 
@@ -142,7 +146,7 @@ def gateway_items(
     by_port: dict[int, list[Entry]] = {}
     for entry in entries:
         by_port.setdefault(entry.port, []).append(entry)
-    backends = Backends(ctx, profile, legacy=False)
+    backends: dict[Selected, Backends] = {}
     for port, on_port in sorted(by_port.items()):
         if on_port[0].cross_mesh and not _may_cross(profile):
             continue
@@ -152,7 +156,11 @@ def gateway_items(
             continue
         yield Item(LISTENER, listener.name, gateway_listener.query(listener))
         yield from items
-    yield from backends.items()
+    seen: set[tuple[str, str]] = set()
+    for each in backends.values():
+        fresh = [item for item in each.items() if (item.type_url, item.name) not in seen]
+        seen.update((item.type_url, item.name) for item in fresh)
+        yield from fresh
     limits = tuple(
         (f"{gateway}:{on_port[0].protocol}:{port}", limit)
         for port, on_port in sorted(by_port.items())
@@ -168,7 +176,8 @@ def _may_cross(profile: Profile) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the listener of one port is made from."""
+    """What the listener of one port is made from. backends: of all ports, by the policies that hold for them; a
+    cluster to which several lead is as the first has it."""
 
     ctx: Context
     gateway: str
@@ -176,7 +185,7 @@ class _Shape:
     client: Client
     profile: Profile
     matched: Matched
-    backends: Backends
+    backends: dict[Selected, Backends]
 
     def listener(
         self, port: int, entries: Sequence[Entry], proxy: KindConfs, source: Source | None
@@ -244,30 +253,36 @@ class _Shape:
             tags=self.facts.tags,
         )
 
-    def _names(self, entry: Entry) -> tuple[tuple[str, Names], ...]:
+    def _names(self, entry: Entry) -> Selected:
         """The policies for a host name on a port."""
         return self.matched.of_inbound(self.facts.address, entry.port, entry.hostname)
+
+    def _backends(self, names: Selected) -> Backends:
+        """What listeners lead to for which these policies hold."""
+        if names not in self.backends:
+            profile = replace(self.profile, matched=names)
+            self.backends[names] = Backends(self.ctx, profile, legacy=False)
+        return self.backends[names]
 
     def _rules(
         self,
         conf: Mapping[str, Any],
         origins: Mapping[str, str],
-        names: tuple[tuple[str, Names], ...],
+        names: Selected,
         of_mesh: KindConfs,
     ) -> Iterator[routes.Rule]:
+        backends = self._backends(names)
         for rule in conf["rules"]:
             matches = rule.get("matches") or []
             default = rule.get("default") or {}
             origin = origins.get(hash_matches(matches), "")
-            splits = self._shares(origin, default.get("backendRefs") or ())
+            splits = _shares(backends, origin, default.get("backendRefs") or ())
             filters = default.get("filters") or []
-            mirrors = tuple(mirrors_of(self.backends, origin, filters))
+            mirrors = tuple(mirrors_of(backends, origin, filters))
             own = tuple(self._confs_of_route(origin, names, of_mesh))
             yield routes.Rule(matches, filters, splits, mirrors, "", own)
 
-    def _confs_of_route(
-        self, kri: str, names: tuple[tuple[str, Names], ...], of_mesh: KindConfs
-    ) -> Iterator[tuple[str, str]]:
+    def _confs_of_route(self, kri: str, names: Selected, of_mesh: KindConfs) -> Iterator[tuple[str, str]]:
         """What policies say of one MeshHTTPRoute."""
         for kind, selected in names:
             if kri and kind in ROUTE_KINDS | GATEWAY_ROUTE_KINDS:
@@ -278,13 +293,16 @@ class _Shape:
                     yield kind, text
 
     def _splits(self, entry: Entry) -> tuple[routes.Split, ...]:
-        of_mesh = confs.mesh_confs(self.ctx, self.facts.mesh, self._names(entry))
+        names = self._names(entry)
+        of_mesh = confs.mesh_confs(self.ctx, self.facts.mesh, names)
         found = confs.raw_conf("MeshTCPRoute", of_mesh) or {"conf": {}, "origin": ""}
-        return self._shares(found["origin"], (found["conf"].get("default") or {}).get("backendRefs") or ())
+        refs = (found["conf"].get("default") or {}).get("backendRefs") or ()
+        return _shares(self._backends(names), found["origin"], refs)
 
-    def _shares(self, origin: str, refs: Sequence[Mapping[str, Any]]) -> tuple[routes.Split, ...]:
-        found = [(self.backends.add_ref(origin, ref), int(ref.get("weight", 1))) for ref in refs]
-        return routes.merged_splits(routes.Split(name, weight) for name, weight in found if name)
+
+def _shares(backends: Backends, origin: str, refs: Sequence[Mapping[str, Any]]) -> tuple[routes.Split, ...]:
+    found = [(backends.add_ref(origin, ref), int(ref.get("weight", 1))) for ref in refs]
+    return routes.merged_splits(routes.Split(name, weight) for name, weight in found if name)
 
 
 def _hosts(hostnames: Sequence[str], entry: Entry) -> Iterator[str]:

@@ -306,6 +306,27 @@ def test_a_route_that_selects_a_listener_is_served_there_alone() -> None:
     assert "edge:TCP:91" in found[LISTENER] and "edge:TCP:90" not in found[LISTENER]
 
 
+def test_policies_of_a_listener_are_for_its_clusters_alone() -> None:
+    listeners = [
+        {"port": 80 + number, "protocol": "TCP", "tags": {"part": part}} for number, part in enumerate("ab")
+    ]
+    policies = [
+        at(listener_with(part="a"), "MeshCircuitBreaker", {"connectionLimits": {"maxConnections": 7}}, "p")
+    ]
+    for part, service in (("a", "web"), ("b", "api")):
+        ref = {"backendRefs": [{"kind": "MeshService", "name": service, "port": 80}]}
+        found = route("MeshTCPRoute", [{"default": ref}], name=part)
+        found["spec"]["targetRef"] = listener_with(part=part)
+        policies.append(found)
+    clusters = config([*documents(*listeners, routes=policies), mesh_service("api", 80)])[CLUSTER]
+    limits = {
+        name: each["circuitBreakers"]["thresholds"][0].get("maxConnections")
+        for name, each in clusters.items()
+    }
+    assert limits[cluster_name()] == 7
+    assert [limit for name, limit in limits.items() if name != cluster_name()] == [None]
+
+
 @pytest.mark.parametrize(
     "target", [{"kind": "MeshHTTPRoute", "name": "r"}, {"kind": "MeshGateway", "name": "edge"}]
 )
