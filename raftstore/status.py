@@ -69,7 +69,9 @@ def why_no_leader(replica: Replica) -> str:
             f"no quorum: of {', '.join(node.voters)} only {', '.join(reached) or 'none'} can be reached; "
             f"ask {others}, which may have one"
         )
-    if node.leader is None or node.leader == me:
+    if node.is_leader:
+        return f"no majority of {', '.join(node.voters)} has confirmed in time that {me} still leads"
+    if node.leader is None:
         return f"no leader: {', '.join(reached)} of {', '.join(node.voters)} are electing one"
     if replica.connected(node.leader):
         return f"the leader {node.leader} did not answer in time"

@@ -10,7 +10,7 @@ from raftstore.embedded import EmbeddedStore
 from raftstore.errors import Unavailable
 from raftstore.port import Member
 from raftstore.settings import StoreConfig
-from raftstore.status import status_of
+from raftstore.status import status_of, why_no_leader
 from tests.raftstore.replicas import Replicas, put, until
 
 
@@ -24,6 +24,23 @@ async def test_one_alone_leads_and_has_its_quorum(tmp_path: Path) -> None:
     assert status.commit_index == status.applied_index == status.durable_index == outcome.index
     (me,) = status.members
     assert me == Member("n1", me.address, "leader", connected=True) and status.read_only_reason == ""
+
+
+async def test_a_leader_that_nobody_answers_says_so(tmp_path: Path) -> None:
+    """The links are up, so it is not that nobody can be reached."""
+    three = Replicas(tmp_path, 3)
+    await three.start()
+    try:
+        leader, followers = await three.leader(), await three.followers()
+        late = f"the leader {leader.id} did not answer in time"
+        await until(lambda: why_no_leader(followers[0]) == late, "what a follower would say")
+        for follower in followers:
+            follower.rejoin.silent = True
+        # Or, on a machine that is slow enough, it has stepped down by then.
+        with pytest.raises(Unavailable, match=f"confirmed in time that {leader.id} still leads|electing one"):
+            await leader.read_index(timeout_s=0.1)
+    finally:
+        await three.close()
 
 
 async def test_who_is_removed_learns_it_and_says_so(tmp_path: Path) -> None:
