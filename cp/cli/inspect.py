@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +29,7 @@ from cp.cli.common import (
 from cp.cli.errors import CommandError
 from cp.cli.inspect_attachments import HEADING, affected_text, attached_text
 from cp.cli.inspect_places import ASPECTS, add_place_flags, is_about_a_place, place_text
+from cp.cli.inspect_policies import policies_text
 from cp.cli.inspect_status import status_text
 from cp.cli.inspect_tables import TABLES, Row
 from cp.cli.tables import table
@@ -74,7 +75,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--gateway", action="store_true", help="dataplanes that are gateways")
     parser.add_argument("--ingress", action="store_true", help="dataplanes that are ingresses of old")
     parser.add_argument("--new-api", action="store_true", help="of a policy: only the proxies' names")
-    parser.add_argument("--type", dest="aspect", choices=PROXY_TYPES, default="policies", help="of one proxy")
+    parser.add_argument(
+        "--type",
+        dest="aspect",
+        choices=PROXY_TYPES,
+        default="",
+        help="of one proxy (default: policies; of an ingress or egress: config-dump)",
+    )
     parser.add_argument("--shadow", action="store_true", help="with --type=config: policies on trial count")
     parser.add_argument("--include", default="", help="with --type=config: diff")
     parser.add_argument("--include-eds", action="store_true", help="with --type=config-dump: endpoints, too")
@@ -146,15 +153,25 @@ def _tags(tags: Sequence[str]) -> str:
 # --- one proxy ----------------------------------------------------------------------------
 
 
+def _settle_aspect(args: argparse.Namespace, kind: Kind) -> None:
+    """What is asked of the proxy where nothing is said. Raises CommandError for what it has not."""
+    of_zone = kind.name != "Dataplane"
+    args.aspect = args.aspect or ("config-dump" if of_zone else "policies")
+    if of_zone and args.aspect not in (*_OF_ENVOY, "status"):
+        allowed = ", ".join((*_OF_ENVOY, "status"))
+        raise CommandError(f"--type={args.aspect} is of Dataplanes; a {kind.name} has {allowed}")
+
+
 def _proxy(args: argparse.Namespace) -> str:
+    kind = kind_by_arg(_PROXIES[args.type])
+    assert kind is not None, "_PROXIES names kinds"
+    _settle_aspect(args, kind)
     for flag, allowed in (("shadow", "config"), ("include", "config"), ("include_eds", "config-dump")):
         if getattr(args, flag) and args.aspect != allowed:
             name = flag.replace("_", "-")
             raise CommandError(f"flag '--{name}' can be used only when '--type={allowed}'")
     if args.at and args.aspect in _OF_ENVOY:
         raise CommandError(f"--type={args.aspect} asks Envoy itself, which knows no past; leave out --at")
-    kind = kind_by_arg(_PROXIES[args.type])
-    assert kind is not None, "_PROXIES names kinds"
     base = path_of(kind, args.mesh, args.name)
     if is_about_a_place(args):
         return place_text(args, base)
@@ -190,40 +207,6 @@ def _status(args: argparse.Namespace, kind: Kind) -> str:
     observed = KINDS[kind.has_insight]
     insight = client_of(args, at=args.at).call("GET", path_of(observed, args.mesh, args.name)).body
     return status_text(insight, datetime.now(UTC)) if args.output == "table" else render(insight, args.output)
-
-
-def policies_text(rules: Document) -> str:
-    """The policies of a proxy by where they apply: to all of it, to an inbound, to a destination."""
-    places: dict[str, dict[str, list[str]]] = {}
-    for rule in rules["rules"]:
-        for place, origins in _places(rule):
-            names = places.setdefault(place, {}).setdefault(rule["type"], [])
-            names += [name for name in map(_origin_name, origins) if name not in names]
-    return "\n".join(
-        f"{place}:\n"
-        + "".join(f"  {kind}\n" + "".join(f"    {name}\n" for name in names) for kind, names in kinds.items())
-        for place, kinds in places.items()
-    )
-
-
-def _places(rule: Document) -> Iterator[tuple[str, Sequence[Document]]]:
-    if proxy := rule.get("proxyRule"):
-        yield "DATAPLANE", proxy["origin"]
-    for field in ("inboundRules", "fromRules"):
-        for inbound in rule.get(field) or ():
-            service = (inbound["inbound"].get("tags") or {}).get("kuma.io/service", "")
-            for each in inbound["rules"]:
-                yield f"INBOUND {inbound['inbound']['port']}({service})", each["origin"]
-    for each in rule.get("toResourceRules") or ():
-        meta, section = each["resourceMeta"], each.get("resourceSectionName") or ""
-        yield f"OUTBOUND {meta['type']} {meta['name']}{':' if section else ''}{section}", each["origin"]
-    for each in rule.get("toRules") or ():
-        matchers = [f"{'!' if m['not'] else ''}{m['key']}={m['value']}" for m in each["matchers"]]
-        yield f"OUTBOUND {', '.join(matchers) or '*'}", each["origin"]
-
-
-def _origin_name(origin: Document) -> str:
-    return str(origin.get("resourceMeta", origin)["name"])
 
 
 # --- what is affected ---------------------------------------------------------------------

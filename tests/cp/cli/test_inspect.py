@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cp.cli import build_parser
-from cp.cli.inspect import _tags, policies_text
+from cp.cli.inspect import _tags
 from cp.cli.inspect_tables import TABLES
 from tests.cp.cli.conftest import Cli
 from tests.cp.cli.test_apply import WEB, timeout, write
@@ -119,28 +119,6 @@ def test_zone_proxies_meshes_and_services() -> None:
     }
 
 
-def test_policies_by_where_they_apply() -> None:
-    meta = {"resourceMeta": {"type": "MeshTimeout", "name": "t"}}
-    destination = {"type": "MeshService", "name": "web"}
-    rules = [
-        {"type": "MeshTrace", "proxyRule": {"conf": {}, "origin": [{"name": "trace"}]}},
-        {
-            "type": "MeshTimeout",
-            "inboundRules": [{"inbound": INBOUND, "rules": [{"origin": [meta]}, {"origin": [meta]}]}],
-            "toResourceRules": [
-                {"resourceMeta": destination, "resourceSectionName": "http", "origin": [meta]}
-            ],
-            "toRules": [{"matchers": [{"key": "k", "not": True, "value": "v"}], "origin": [{"name": "old"}]}],
-        },
-    ]
-    assert policies_text({"rules": rules}) == (
-        "DATAPLANE:\n  MeshTrace\n    trace\n"
-        "\nINBOUND 80(web):\n  MeshTimeout\n    t\n"
-        "\nOUTBOUND MeshService web:http:\n  MeshTimeout\n    t\n"
-        "\nOUTBOUND !k=v:\n  MeshTimeout\n    old\n"
-    )
-
-
 def test_tags_filter_a_list() -> None:
     assert _tags([]) == ""
     assert _tags(["a=b", "c=d"]) == "?tag=a:b&tag=c:d"
@@ -152,6 +130,10 @@ def test_tags_filter_a_list() -> None:
         (["dataplane"], "inspect dataplane needs a NAME"),
         (["dataplanes", "--tag", "nonsense"], "expected key=value"),
         (["mesh", "m"], "nothing is known of a Mesh"),
+        (
+            ["zoneingress", "i", "--type", "rules"],
+            "--type=rules is of Dataplanes; a ZoneIngress has config-dump, stats, clusters, status",
+        ),
         (["dataplane", "dp", "--shadow"], "'--shadow' can be used only when '--type=config'"),
         (
             ["dataplane", "dp", "--include-eds"],
@@ -202,3 +184,10 @@ async def test_inspecting_the_past(api: Api, cli: Cli, tmp_path: Path) -> None:
     assert (gone.status, gone.err) == (1, "Error: Could not retrieve Dataplane (Not found)\n")
     envoy = await cli("inspect", "dataplane", "web", "--type", "stats", "--at", before, api=api)
     assert (envoy.status, "which knows no past" in envoy.err) == (1, True)
+
+
+async def test_an_egress_is_asked_for_its_configuration(api: Api, cli: Cli) -> None:
+    """It has no policies of its own, so that is what inspecting it means, as in kumactl."""
+    for name in ("zoneegress", "zone-egress"):
+        ran = await cli("inspect", name, "e", api=api)
+        assert (ran.status, ran.err) == (1, "Error: Could not retrieve ZoneEgress (Not found)\n")
