@@ -41,7 +41,7 @@ def binding(name: str, user: str, *roles: str) -> dict[str, Any]:
 
 async def until_there(api: Api, kind: str, name: str, mesh: str = "") -> None:
     while api.worker.live.view.get(kind, mesh, name) is None:
-        assert await api.worker.live.wait_for(api.worker.live.index + 1, 10.0)
+        assert await api.worker.live.wait_for(api.worker.live.index + 1, 60.0)
 
 
 async def apply(api: Api, *documents: dict[str, Any], **options: Any) -> Answer:
@@ -119,7 +119,7 @@ async def test_a_role_holds_on_each_replica(make_api: ApiFactory, api: Api) -> N
         ([role("r", rule | {"access": ["CREATE"]})], 403),
     ):
         index = (await apply(api, *documents)).index
-        assert await other.worker.live.wait_for(index, 10.0)
+        assert await other.worker.live.wait_for(index, 60.0)
         answer = await other.put(f"{TIMEOUTS}/t", timeout("t"), headers=jane)
         assert answer.status == status, answer.text
 
@@ -191,7 +191,7 @@ async def test_defaults_do_not_come_back(make_api: ApiFactory, api: Api) -> None
     await apply(api, binding("mine", "jane", "admin"))
     assert (await api.delete("/access-role-bindings/default")).status == 200
     again = await make_api(api.store, **SETTINGS | {"RAFTMESH_DEFAULTS_SKIP_MESH_CREATION": "false"})
-    await again.worker.live.wait_for(api.worker.live.index, 10.0)
+    await again.worker.live.wait_for(api.worker.live.index, 60.0)
     await until_there(again, "Mesh", "default")
     refused(await again.put(f"{TIMEOUTS}/t", timeout("t"), headers=REMOTE), ANONYMOUS)
 
@@ -215,3 +215,60 @@ async def test_access_comes_before_the_document(make_api: ApiFactory) -> None:
     wrong = await static.put("/meshes/default/secrets/s", {"type": "Secret", "data": 5}, headers=REMOTE)
     refused(wrong, ANONYMOUS, 'access the resource of type "Secret"')
     assert (await static.put("/meshes/none/secrets/s", {}, headers=REMOTE)).status == 400
+
+
+T, U = ("MeshTimeout", "default", "t"), ("MeshTimeout", "default", "u")
+OTHER, RETRY = ("MeshTimeout", "other", "t"), ("MeshRetry", "default", "t")
+MESH = ("Mesh", "", "another")
+CREATE = ["CREATE"]
+
+
+def written(kind: str, mesh: str, name: str) -> tuple[str, dict[str, Any]]:
+    """(path, document) of a resource of that kind."""
+    if kind == "Mesh":
+        return f"/meshes/{name}", {"type": kind, "name": name, "skipCreatingInitialPolicies": ["*"]}
+    conf = {"tcp": {"maxConnectAttempt": 1}} if kind == "MeshRetry" else {"connectionTimeout": "1s"}
+    plural = "meshretries" if kind == "MeshRetry" else "meshtimeouts"
+    spec = {"to": [{"targetRef": {"kind": "Mesh"}, "default": conf}]}
+    return f"/meshes/{mesh}/{plural}/{name}", {"type": kind, "mesh": mesh, "name": name, "spec": spec}
+
+
+TRIED: list[tuple[dict[str, Any], tuple[str, str], set[tuple[str, str, str]]]] = [
+    ({"access": CREATE}, ("User", "jane"), {T, U, OTHER, RETRY, MESH}),
+    ({"access": CREATE}, ("Group", "ops"), {T, U, OTHER, RETRY, MESH}),
+    ({"access": CREATE}, ("User", "ops"), set()),
+    ({"access": CREATE}, ("Group", "jane"), set()),
+    ({"access": CREATE}, ("Group", "mesh-system:authenticated"), {T, U, OTHER, RETRY, MESH}),
+    ({"types": ["MeshTimeout"], "access": CREATE}, ("User", "jane"), {T, U, OTHER}),
+    ({"types": ["Mesh", "MeshRetry"], "access": CREATE}, ("User", "jane"), {RETRY, MESH}),
+    ({"names": ["t"], "access": CREATE}, ("User", "jane"), {T, OTHER, RETRY}),
+    ({"mesh": "default", "access": CREATE}, ("User", "jane"), {T, U, RETRY}),
+    ({"mesh": "*", "access": CREATE}, ("User", "jane"), {T, U, OTHER, RETRY}),
+    (
+        {"types": ["MeshTimeout"], "names": ["t"], "mesh": "default", "access": CREATE},
+        ("Group", "ops"),
+        {T},
+    ),
+    ({"access": ["UPDATE", "DELETE"]}, ("User", "jane"), set()),
+]
+
+
+async def test_rules_by_kind_name_mesh_and_access_for_users_and_groups(api: Api) -> None:
+    jane = await user(api, "jane", "ops")
+    await api.mesh("other")
+    await apply(api, ONLY_ADMINS)
+    for rule, (kind, name), may_create in TRIED:
+        bound = binding("bound", "", "tried") | {"subjects": [{"type": kind, "name": name}]}
+        assert (await apply(api, role("tried", rule), bound)).status == 200
+        may_change = "UPDATE" in rule["access"]
+        for key in (T, U, OTHER, RETRY, MESH):
+            path, document = written(*key)
+            created = await api.put(path, document, headers=jane)
+            assert created.status == (201 if key in may_create else 403), (rule, name, key, created.text)
+            assert (await api.put(path, document)).status == (200 if key in may_create else 201)
+            changed = await api.put(path, document, headers=jane)
+            assert changed.status == (200 if may_change else 403), (rule, name, key, changed.text)
+            deleted = await api.delete(path, headers=jane)
+            assert deleted.status == (200 if may_change else 403), (rule, name, key, deleted.text)
+            if not may_change:
+                assert (await api.delete(path)).status == 200

@@ -86,7 +86,7 @@ async def test_a_new_mesh_has_its_default_policies_in_one_event(api: Api) -> Non
 
 async def test_default_mesh_is_created_at_start(make_api: ApiFactory) -> None:
     api = await make_api(RAFTMESH_DEFAULTS_SKIP_MESH_CREATION="false")
-    assert await api.worker.live.wait_for(1, 5.0)
+    assert await api.worker.live.wait_for(1, 60.0)
     assert (await api.get("/meshes/default")).status == 200
 
 

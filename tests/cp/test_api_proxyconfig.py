@@ -23,7 +23,7 @@ async def with_proxy(api: Api) -> None:
     ).status == 201
     insight = decode(DATAPLANE | {"type": "DataplaneInsight"})
     outcome = await api.store.submit(Txn((Put(Key(*insight.key), encode_value(insight)),)))
-    assert await api.worker.live.wait_for(outcome.index, 5.0)
+    assert await api.worker.live.wait_for(outcome.index, 60.0)
 
 
 async def put_timeout(api: Api, **labels: str) -> int:

@@ -95,7 +95,7 @@ async def test_issued_over_http(make_api: ApiFactory) -> None:
     api = await make_api(**ISSUER)
     created = await api.mesh()
     while not any(True for _ in of_dataplanes("default").serials(api.worker.live.view)):
-        assert await api.worker.live.wait_for(api.worker.live.index + 1, 10.0)
+        assert await api.worker.live.wait_for(api.worker.live.index + 1, 60.0)
     assert created.index <= api.worker.live.index
     body = {"name": "web-1", "mesh": "default", "tags": {"kuma.io/service": ["web"]}, "validFor": "24h"}
     answer = await api.call("POST", "/tokens/dataplane", body)

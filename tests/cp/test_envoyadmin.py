@@ -84,7 +84,7 @@ async def with_proxy(api: Api, port: int) -> None:
     told = {"dataplane.admin.port": str(port), "dataplane.admin.address": "127.0.0.1"}
     insight = decode(DATAPLANE | {"type": "DataplaneInsight", "metadata": told})
     outcome = await api.store.submit(Txn((Put(Key(*insight.key), encode_value(insight)),)))
-    assert await api.worker.live.wait_for(outcome.index, 5.0)
+    assert await api.worker.live.wait_for(outcome.index, 60.0)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ WANTED = POLICIES | {
 async def until(api: Api, wanted: set[tuple[str, str]]) -> None:
     live = api.worker.live
     while wanted - {(resource.kind, resource.name) for resource in live.view}:
-        assert await live.wait_for(live.index + 1, 10.0), wanted - {(r.kind, r.name) for r in live.view}
+        assert await live.wait_for(live.index + 1, 60.0), wanted - {(r.kind, r.name) for r in live.view}
 
 
 async def events(api: Api) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ async def test_three_replicas_create_everything_once(make_api: ApiFactory) -> No
     for api in replicas:
         await until(api, WANTED)
     marker = await replicas[0].mesh("marker")  # everything that was under way is behind it
-    assert await replicas[1].worker.live.wait_for(marker.index, 10.0)
+    assert await replicas[1].worker.live.wait_for(marker.index, 60.0)
     counts = Counter((event["type"], event["name"]) for event in await events(replicas[1]))
     assert {key: counts[key] for key in WANTED} == dict.fromkeys(WANTED, 1)
     assert {api.worker.live.view.digest() for api in replicas[:2]} == {replicas[1].worker.live.view.digest()}

@@ -100,7 +100,7 @@ async def test_a_commit_is_one_step(live: LiveView) -> None:
 
 async def test_a_bookmark_moves_the_index(live: LiveView) -> None:
     snapshot(live, 3)
-    waiting = asyncio.create_task(live.wait_for(9, 5.0))
+    waiting = asyncio.create_task(live.wait_for(9, 60.0))
     await asyncio.sleep(0)
     live.fold(Bookmark(9))
     assert await waiting
@@ -144,13 +144,13 @@ async def test_following_a_store_over_a_break_of_the_feed() -> None:
     store = MemoryStore()
     live = LiveView(store)
     task = asyncio.create_task(live.run())
-    assert await live.wait_for(0, 5.0)
+    assert await live.wait_for(0, 60.0)
     outcome = await store.submit(Txn((Put(key("a"), encode_value(mesh("a"))),)))
-    assert await live.wait_for(outcome.index, 5.0)
+    assert await live.wait_for(outcome.index, 60.0)
     store.events.close()  # every subscription ends, as when the store process restarts
     store.events._closed = False
     outcome = await store.submit(Txn((Delete(key("a")), Put(key("b"), encode_value(mesh("b"))))))
-    assert await live.wait_for(outcome.index, 5.0)
+    assert await live.wait_for(outcome.index, 60.0)
     assert names(live.view) == ["b"]
     assert names(live.at(outcome.index - 1)[1]) == ["a"]
     task.cancel()
@@ -196,13 +196,13 @@ async def test_a_worker_that_starts_late_knows_the_past_and_tells_the_present_on
     live = LiveView(store)
     told = Told(live)
     following = asyncio.create_task(live.run())
-    assert await live.wait_for(4, 5.0)
+    assert await live.wait_for(4, 60.0)
     assert told.calls == [(4, ["a"], False)], "nobody sees the states on the way"
     assert live.history.base_index == 0
     assert [names(live.at(index)[1]) for index in range(5)] == [[], ["a"], ["a", "b"], ["a", "b"], ["a"]]
     assert [commit.index for commit in live.history.after(1)] == [2, 3, 4]
     await store.submit(Txn((Put(key("c"), encode_value(mesh("c"))),), request_id="c"))
-    assert await live.wait_for(5, 5.0)
+    assert await live.wait_for(5, 60.0)
     assert told.calls[1:] == [(5, ["c"], True)]
     following.cancel()
 
@@ -214,6 +214,6 @@ async def test_what_is_told_at_the_end_of_a_replay_is_what_a_snapshot_tells() ->
     heard: list[Changes] = []
     live.subscribe(lambda view, changes, commit: heard.append(changes))
     following = asyncio.create_task(live.run())
-    assert await live.wait_for(1, 5.0)
+    assert await live.wait_for(1, 60.0)
     following.cancel()
     assert heard == [View.empty().with_changes(1, [(r.key, r) for r in live.view])[1]]

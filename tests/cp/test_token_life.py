@@ -58,7 +58,7 @@ async def put(api: Api, keys: Keys, name: str, data: bytes) -> None:
 async def until_there(api: Api, keys: Keys, serial: int = 1) -> None:
     live = api.worker.live
     while live.view.get(keys.kind, keys.mesh, f"{keys.prefix}-{serial}") is None:
-        assert await live.wait_for(live.index + 1, 10.0)
+        assert await live.wait_for(live.index + 1, 60.0)
 
 
 @pytest.fixture

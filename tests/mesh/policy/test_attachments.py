@@ -62,6 +62,16 @@ def test_policies_by_attachment() -> None:
     assert names(whole["matchedPolicies"]) == {"MeshTimeout": ["slow"], "MeshProxyPatch": ["patched"]}
 
 
+def test_an_inbound_is_called_by_the_port_behind_it_too() -> None:
+    document = dataplane("web")
+    document["networking"]["inbound"][0]["servicePort"] = 8080
+    view = view_of([mesh(), document, LIMIT])
+    proxy = view.get("Dataplane", "default", "web")
+    assert proxy is not None
+    [item] = attached_policies(view, proxy)["items"]
+    assert item["name"] == "192.168.0.1:80:8080"
+
+
 def test_rules_in_one_list() -> None:
     items = flat_rules(VIEW, stored("Dataplane", "web"))["items"]
     forms = {(item["type"], item["policyType"]) for item in items}
