@@ -78,6 +78,7 @@ def run_seeds(
 
     Prints each violation. found: where the scripts of failing seeds go; None: none are made.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     tally, failed = Tally(), []
     end = None if minutes is None else time.monotonic() + 60 * minutes
     if end is not None:
@@ -117,6 +118,11 @@ def _results(first: int, jobs: int) -> Iterator[Result]:
 def _ignore_interrupts() -> None:
     """Ctrl-C is for the parent, which ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt(*_: object) -> None:
+    """Ended from outside: let go of the other processes, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _cores() -> int:
