@@ -188,9 +188,10 @@ class Commands:
             self.cluster.hosts[through].node.add_member(who, self._told(f"add {who}"))
 
     def _remove(self, through: str, who: str) -> None:
-        """Not while a replica that lost its disk needs the others for its readmission."""
+        """Not while a replica that lost its disk needs the others for its readmission: of three, one whose
+        disk is gone and one that is removed leave no quorum that knows."""
         hosts = self.cluster.hosts
-        if hosts[through].up and not any(host.recovering for host in hosts.values()):
+        if hosts[through].up and not any(host.recovering or host.rotten for host in hosts.values()):
             hosts[through].node.remove_member(who, self._told(f"remove {who}"))
 
     def _told(self, what: str) -> Callable[[ProposeResult], None]:

@@ -98,6 +98,8 @@ class Host:
     speed: DiskSpeed = field(default_factory=DiskSpeed)
     up: bool = False
     recovering: bool = False
+    # Its disk holds what nobody wrote; the next start finds out.
+    rotten: bool = False
     # Up to where the log was on the disk when the process ended.
     left_durable: int = 0
     # The voters that it knew of then.
@@ -284,6 +286,7 @@ class Host:
         for name, size in sizes.items():
             if at < 8 * size:
                 self.disk.flip(name, at // 8, at % 8)
+                self.rotten = True
                 return f"bit {at} of {name}"
             at -= 8 * size
         raise AssertionError("the bit lies within the files")
@@ -292,7 +295,7 @@ class Host:
         """Start anew, as with --recover-from-peers."""
         capacity, self.disk = self.disk.capacity, SimDisk(self.cluster.reached)
         self.disk.capacity = capacity
-        self.recovering = True
+        self.rotten, self.recovering = False, True
         self.set_aside_in = max((host.node.term for host in self.cluster.running()), default=0)
         self.reach(Reached.SET_ASIDE)
 

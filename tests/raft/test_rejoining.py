@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from chaos.sim.cluster import Cluster
+from chaos.sim.commands import Commands
+from chaos.sim.coverage import Reached
 
 
 def led_by_a() -> Cluster:
@@ -28,6 +30,18 @@ def test_it_is_removed_and_added_and_holds_everything() -> None:
     assert cluster.run(5, lambda: not cluster.hosts["C"].rejoining.wanted)
     cluster.settle()
     assert cluster.hosts["C"].machine.version("w1") == cluster.history.acknowledged["w1"] > 0
+
+
+def test_nobody_is_removed_while_a_rotten_log_waits_to_be_found() -> None:
+    commands = Commands()
+    for line in ("cluster A B C seed 1", "run 1", "stop C", "rot C 900", "remove A B", "run 0.3"):
+        commands.do(line)
+    cluster = commands.cluster
+    assert cluster.leaders() == ["A"] and cluster.hosts["A"].node.voters == ("A", "B", "C")
+    cluster.settle()
+    assert cluster.reached[Reached.SET_ASIDE] == 1
+    commands.do("remove A B")
+    assert cluster.run(2, lambda: "B" not in cluster.hosts[cluster.leaders()[0]].node.voters)
 
 
 def test_while_silent_it_elects_nobody() -> None:
