@@ -15,7 +15,7 @@ from cp.cli.client import Client
 from cp.cli.common import add_connection_flags, client_of, guarded, kind_of, path_of, render
 from cp.cli.documents import add_document_flags, resources_of
 from cp.cli.errors import CommandError, Unreachable
-from cp.cli.plan import Answer, dry_run, proxy_lines, resource_lines
+from cp.cli.plan import Answer, dry_run, proxy_lines, resource_lines, results_lines
 from cp.cli.preconditions import add_if_match, add_if_none_match, conditions, version_of
 from cp.cli.prune import add_prune_flags, pruned
 from cp.limits import REASON_BYTES_MAX, TRANSACTION_DOCUMENTS_MAX
@@ -99,7 +99,7 @@ def _show(resources: list[Resource], plan: Answer | None) -> int:
         sys.stdout.write("---\n" if n else "")
         sys.stdout.write(_comments(resource_lines(results[n])) if plan else "")
         sys.stdout.write(render(to_document(resource), "yaml"))
-    others = [line for result in results[len(resources) :] for line in resource_lines(result)]
+    others = results_lines(results[len(resources) :])
     sys.stdout.write(_comments([*others, *proxy_lines(plan)]) if plan else "")
     return 0
 

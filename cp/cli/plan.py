@@ -12,7 +12,7 @@ which proxies would get which Envoy resources anew.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cp.cli.client import Client
@@ -25,6 +25,7 @@ from mesh.codec import to_document
 
 Operation = dict[str, Any]
 Answer = Mapping[str, Any]
+IMPLIED_SHOWN_MAX = 20  # a screenful: a mesh may hold thousands
 CHANGES = 2  # the exit status of --exit-code for a plan that changes something
 
 _VERBS = {"created": "create", "updated": "update", "deleted": "delete", "unchanged": "keep"}
@@ -61,11 +62,19 @@ def dry_run(client: Client, operations: list[Operation]) -> Answer:
 
 def show(answer: Answer) -> None:
     """For a person: with colours where they are seen."""
-    for line in [
-        *(line for each in answer["results"] for line in resource_lines(each)),
-        *proxy_lines(answer),
-    ]:
+    for line in [*results_lines(answer["results"]), *proxy_lines(answer)]:
         print(coloured(line))
+
+
+def results_lines(results: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What becomes of each resource. Of what follows by itself (all that is in a mesh that goes), the first."""
+    implied = 0
+    for each in results:
+        implied += bool(each.get("implied"))
+        if not each.get("implied") or implied <= IMPLIED_SHOWN_MAX:
+            yield from resource_lines(each)
+    if implied > IMPLIED_SHOWN_MAX:
+        yield f"and {implied - IMPLIED_SHOWN_MAX} more, by what stands above"
 
 
 def resource_lines(result: Mapping[str, Any]) -> Iterator[str]:
