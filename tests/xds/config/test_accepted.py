@@ -32,16 +32,14 @@ pytestmark = [pytest.mark.envoy, pytest.mark.process]
 HERE = Path(__file__).parent
 # Thousands of configurations that differ in one value of one policy: too many for one Envoy in a minute.
 MANY = ("--ignore", str(HERE / "policies" / "test_every_field.py"))
-NO_KAFKA = "this build of Envoy has no filter for Kafka"
-# What Envoy is meant to refuse: part of the test's name -> why.
+# What a test means Envoy to refuse: part of the test's name -> why.
 REFUSED = {
-    "test_a_protocol_decides_the_filters_and_the_cluster[tag-kafka": NO_KAFKA,
-    "test_a_protocol_decides_the_filters_and_the_cluster[field-kafka": NO_KAFKA,
-    "test_permissions_come_before_what_reads_the_traffic[kafka": NO_KAFKA,
     "test_http_filters_are_added[AddLast": "a patch may do what it likes, also put a filter behind the router",
     "test_names_versions_and_our_certificate": "the private key of the test is only some text",
     "test_who_is_not_checked_may_check_us": "the private key of the test is only some text",
 }
+# Sent, as Kuma does, to whoever does not say that their build of Envoy lacks it, as this one does.
+NO_KAFKA = "Didn't find a registered implementation for 'envoy.filters.network.kafka_broker'"
 
 
 def collect(folder: Path) -> list[Kept]:
@@ -129,7 +127,8 @@ async def test_a_real_envoy_accepts_whatever_the_tests_derive(tmp_path: Path) ->
         filler = Filler(Path(place))
         async with envoy(tmp_path) as rig:
             for each in found:
-                against = await rig.faults(filler.filled(each.state))
+                refused = await rig.faults(filler.filled(each.state))
+                against = [reason for reason in refused if NO_KAFKA not in reason]
                 if bool(against) != any(part in each.test for part in REFUSED):
                     failed.append(f"{each.test}: {'; '.join(against) or 'accepted, though refusal is meant'}")
                 assert not await rig.faults(NOTHING), each.test  # the next one is another proxy
