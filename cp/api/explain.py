@@ -196,7 +196,7 @@ def _overview(question: _Question) -> Json:
 
 def _explained(question: _Question) -> Json:
     view, name = question.view, question.name
-    type_url = question.type_url or _only_type(question)
+    type_url = question.type_url or _likely_type(question)
     probe = Probe(view, question.plan, type_url, name, question.path)
     if not probe.exists:
         raise not_found(f"The proxy has no resource {name[:200]!r} of type {type_url.rpartition('.')[2]}")
@@ -205,18 +205,17 @@ def _explained(question: _Question) -> Json:
     return {"type": type_url, "resource": name} | _why(found, question.commits)
 
 
-def _only_type(question: _Question) -> str:
-    having = sorted(
-        type_url
-        for type_url, name in item_names(Engine(question.view), question.plan)
-        if name == question.name
-    )
+def _likely_type(question: _Question) -> str:
+    """The type of the resource of that name. A cluster and its endpoints share one: then the first in the order
+    of TYPES that has something at the path."""
+    having = {url for url, name in item_names(Engine(question.view), question.plan) if name == question.name}
     if not having:
         raise not_found(f"The proxy has no resource {question.name[:200]!r}")
-    if len(having) > 1:
-        shown = ", ".join(short for short, url in TYPES.items() if url in having)
-        raise bad_parameter("type", f"must be given, there are several of that name: {shown}")
-    return having[0]
+    ordered = [url for url in TYPES.values() if url in having] or sorted(having)
+    for type_url in ordered if question.path and len(ordered) > 1 else ():
+        if Probe(question.view, question.plan, type_url, question.name, question.path).value is not ABSENT:
+            return type_url
+    return ordered[0]
 
 
 def _why(found: Why, commits: Mapping[int, Commit]) -> Json:

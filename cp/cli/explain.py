@@ -56,7 +56,8 @@ def handle(args: argparse.Namespace) -> int:
 
 def value_text(answer: Document) -> str:
     """The value, since when it is there, what it is from, and what was passed over."""
-    place = answer["resource"] + (f" {answer['path']}" if answer["path"] else "")
+    kind = answer["type"].rpartition(".")[2]
+    place = f"{kind} {answer['resource']}" + (f" {answer['path']}" if answer["path"] else "")
     lines = [place]
     if answer["path"]:
         lines.append(f"  value   {_shown(answer['value']) if answer['present'] else '(not set)'}")

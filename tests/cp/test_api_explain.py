@@ -99,6 +99,32 @@ async def test_a_name_alone_is_enough_when_it_is_the_only_one(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("connectTimeout", "Cluster"),
+        ("/endpoints/0", "ClusterLoadAssignment"),
+        ("", "Cluster"),
+        ("x", "Cluster"),
+    ],
+)
+async def test_of_a_cluster_and_its_endpoints_that_is_meant_which_has_the_path(
+    api: Api, path: str, kind: str
+) -> None:
+    await with_web(api)
+    tags = {"kuma.io/service": "web"}
+    networking = {"address": "10.0.0.2", "outbound": [{"port": 10001, "tags": tags}]}
+    client = {"networking": networking | {"inbound": [{"port": 80, "tags": {"kuma.io/service": "client"}}]}}
+    put = await api.put(
+        "/meshes/default/dataplanes/client",
+        {"type": "Dataplane", "mesh": "default", "name": "client", **client},
+    )
+    assert put.status == 201, put.text
+    answer = await api.get(PATH.replace("web", "client"), params={"resource": "web", "path": path})
+    assert answer.status == 200, answer.text
+    assert answer.json["type"].endswith(f".{kind}")
+
+
+@pytest.mark.parametrize(
     ("params", "status", "named"),
     [
         ({"type": "cluster"}, 400, "resource"),

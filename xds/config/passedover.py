@@ -225,15 +225,20 @@ def _overridden(
             yield from (PassedOver(stored, part.rule, _SAME) for stored, part in same)
             hidden = [part for _, part in same]
         over = list(dict.fromkeys(part.key for part in hidden))
-        for stored, part in reversed(asked):
-            if part in hidden:
-                continue
-            if over and probe.without(hidden) != probe.without([*hidden, part]):
+        silent = [each for each in reversed(asked) if each[1] not in hidden]
+        shown = bool(over)
+        while shown:  # what is hidden by one that was found only now may show next time
+            shown, left = False, silent
+            silent = []
+            for stored, part in left:
+                if probe.without(hidden) == probe.without([*hidden, part]):
+                    silent.append((stored, part))
+                    continue
                 yield PassedOver(stored, part.rule, f"is overridden by {_names(over)}")
+                shown = True
                 hidden.append(part)
                 over = over if part.key in over else [*over, part.key]
-            else:
-                yield PassedOver(stored, part.rule, SILENT)
+        yield from (PassedOver(stored, part.rule, SILENT) for stored, part in silent)
 
 
 def _names(keys: Iterable[ResourceKey]) -> str:

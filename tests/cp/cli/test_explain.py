@@ -16,7 +16,7 @@ async def test_a_value_its_policy_and_what_was_passed_over(api: Api, cli: Cli) -
     ran = await cli("explain", "dataplane", "web", CLUSTER, "connectTimeout", api=api)
     assert ran.status == 0, ran.err
     lines = ran.out.splitlines()
-    assert lines[0] == f"{CLUSTER} /connectTimeout"
+    assert lines[0] == f"Cluster {CLUSTER} /connectTimeout"
     assert lines[1].split() == ["value", "7s"]
     assert f"index {index}" in lines[2]
     assert "put MeshTimeout slow by mesh-system:admin" in lines[2]

@@ -130,3 +130,19 @@ def test_one_that_says_what_holds_anyway_hides_others_too() -> None:
     found = reasons(explanation)
     assert found["a to[0]"] == "says what would be there without any policy, too"
     assert found["b to[0]"] == "is overridden by MeshTimeout 'a'"
+
+
+def test_who_is_hidden_by_one_of_less_weight_is_found_all_the_same() -> None:
+    """Of destinations that are known by tags the name of a policy counts before what its `to` points at."""
+    outbound = {"outbound": [{"port": 10001, "tags": {"kuma.io/service": "api"}}]}
+    view = world(
+        dataplane("web", 8080, networking=outbound),
+        timeout("all", (TO_MESH, "3s")),
+        timeout("particular", (TO_API, "9s")),
+        timeout("slow", (TO_API, "7s"), targetRef={"kind": "Dataplane", "name": "web"}),
+    )
+    explanation = explained(view, CLUSTER, "api", "connectTimeout")
+    assert explanation.value == "7s"
+    found = reasons(explanation)
+    assert found["all to[0]"] == "is overridden by MeshTimeout 'slow'"
+    assert found["particular to[0]"] == "is overridden by MeshTimeout 'slow', MeshTimeout 'all'"
