@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mesh import naming
 from mesh.policy.destination import resolve
@@ -259,12 +259,21 @@ def _inbound(
 def _outbounds(ctx: Context, facts: DataplaneFacts, settings: MeshFacts, profile: Profile) -> Iterator[Query]:
     # Envoy refuses a second listener at an address; the first one wins, an inbound before all others.
     taken = {(found.address, found.port) for found in facts.inbounds}
+    named: set[tuple[Any, ...]] = set()
+    proxying = facts.transparent
     for found in facts.outbounds:
-        query = _declared(ctx, facts, profile, found) if (found.address, found.port) not in taken else None
+        if (found.address, found.port) in taken:
+            continue
+        query = _declared(ctx, facts, profile, found)
+        if query is not None and profile.unified and query.derivation is outbound_items:
+            # A name of the new scheme says where it leads, not from where, so there can be one such listener only.
+            place = query.args[1:4]
+            if place in named or proxying is not None:
+                query = _declared(ctx, facts, replace(profile, unified=False), found)
+            named.add(place)
         if query is not None:
             taken.add((found.address, found.port))
             yield query
-    proxying = facts.transparent
     if proxying is None:
         return
     if proxying.direct_access:

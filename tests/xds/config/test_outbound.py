@@ -189,6 +189,24 @@ def test_a_reference_to_nothing_is_left_out(outbound: Json) -> None:
     assert set(world("http", networking={"outbound": [outbound]})[LISTENER]) == {"inbound:192.168.0.1:8080"}
 
 
+@pytest.mark.parametrize("redirected", [False, True])
+def test_two_ways_to_a_destination_are_two_listeners_in_the_unified_scheme_too(redirected: bool) -> None:
+    ref = {"kind": "MeshService", "name": "api", "port": 80}
+    networking: Json = {"outbound": [{"port": port, "backendRef": ref} for port in (10001, 10002)]}
+    found = world(
+        "http",
+        networking=networking | (TRANSPARENT if redirected else {}),
+        features=["feature-unified-resource-naming"],
+    )
+    at = {
+        (listener["address"]["socketAddress"]["address"], listener["address"]["socketAddress"]["portValue"])
+        for name, listener in found[LISTENER].items()
+        if name.startswith(("outbound:127", "kri_msvc"))
+    }
+    declared = {("127.0.0.1", 10001), ("127.0.0.1", 10002)}
+    assert at == declared | ({("241.0.0.1", 80)} if redirected else set())
+
+
 def test_a_reference_by_labels() -> None:
     labels = {"app": "api"}
     outbound = {"port": 10001, "backendRef": {"kind": "MeshService", "labels": labels, "port": 80}}
