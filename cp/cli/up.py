@@ -43,7 +43,8 @@ def handle(args: argparse.Namespace) -> int:
 
 async def _run(mesh: LocalMesh, *, script: bool) -> int:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # SIGHUP, too: a terminal that is closed must not leave a mesh behind that nobody sees
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     body = asyncio.ensure_future(_script(mesh) if script else _watch(mesh))
     stopping = asyncio.ensure_future(stop.wait())
