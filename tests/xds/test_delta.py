@@ -31,6 +31,7 @@ from tests.xds.playbook import (
     Unsubscribe,
     Wait,
     delta,
+    served,
 )
 from xds.limits import ORDER_WAIT_S, RESUME_WAIT_S, TYPES_PER_STREAM_MAX
 from xds.proto import msg, serialize
@@ -53,6 +54,35 @@ def test_an_explicit_wildcard_works_for_every_type(service: str) -> None:
         >> Ack(service)
         >> Unsubscribe(service, "*")
         >> Put(service, "A@2")
+    )
+
+
+@pytest.mark.parametrize("service", [CDS, LDS])
+def test_a_wildcard_brings_everything_then_changes_additions_and_removals(service: str) -> None:
+    assert (
+        served(delta(), service, "A@1 B@1 C@1")
+        >> Put(service, "A@2")
+        << Response(service, "A@2")
+        >> Ack(service)
+        >> Put(service, "D@1")
+        << Response(service, "D@1")
+        >> Ack(service)
+        >> Drop(service, "B")
+        << Response(service, removed="B")
+        >> Ack(service)
+    )
+
+
+def test_several_services_share_a_stream() -> None:
+    assert (
+        served(delta(), CDS, "A@1 B@1", "B")
+        >> Put(LDS, "A@1 B@1")
+        >> Subscribe(LDS, "B")
+        << Response(LDS, "B@1")
+        >> Ack(LDS)
+        >> Put(CDS, "B@2")
+        << Response(CDS, "B@2")
+        >> Ack(CDS)
     )
 
 
