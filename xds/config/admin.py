@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from mesh import naming
 from xds.config import cluster, hcm
-from xds.config.admintls import CONTROL_PLANE_NAME
+from xds.config.admintls import CONTROL_PLANE_NAME, AdminTls
 from xds.config.draft import Draft, named, serialized, wrapped
-from xds.config.facts import AdminTls
 from xds.config.tls import SOCKET, TLS
 from xds.encode import encode
 from xds.engine import Context, derivation

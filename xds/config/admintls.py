@@ -6,15 +6,24 @@ key that the admin listener shows. The listener lets in whom the authority vouch
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from xds.config.facts import AdminTls
 from xds.engine import Context, derivation
 
 ADMIN_CA = "envoy-admin-ca"
 CONTROL_PLANE_NAME = "kuma-cp"
 
 _BEGIN, _END, _KEY = b"-----BEGIN", b"-----END", b"PRIVATE KEY-----"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminTls:
+    """PEM of the certificate that the admin listener of a proxy shows, and of the authority it trusts."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    ca: bytes = field(repr=False)
 
 
 class Sorted(NamedTuple):

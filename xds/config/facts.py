@@ -8,7 +8,7 @@ wave of derivations stops here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mesh.naming import kri_of
@@ -38,15 +38,6 @@ def is_http(protocol: str) -> bool:
 def protocol_of(text: str) -> str:
     """A protocol we know how to carry; what we do not know is bytes."""
     return text if text in KNOWN_PROTOCOLS else "tcp"
-
-
-@dataclass(frozen=True, slots=True)
-class AdminTls:
-    """PEM of the certificate that the admin listener of a proxy shows, and of the authority it trusts."""
-
-    certificate: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-    ca: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
