@@ -29,6 +29,8 @@ KIND = "MeshFaultInjection"
 FAULT = "envoy.extensions.filters.http.fault.v3.HTTPFault"
 FAULT_FILTER = "envoy.filters.http.fault"
 TAGS_HEADER = "x-kuma-tags"
+# Envoy refuses to end a request with an interim answer, and the whole listener with it: no such fault is injected.
+STATUS_MIN = 200
 _KBPS = {"k": 1, "M": 1_000, "G": 1_000_000}
 _LIMIT = re.compile(r"(\d*)\s?([kMG])bps")
 
@@ -71,7 +73,8 @@ def _insert(manager: Draft, rules: Iterable[callers.Rule], mesh: str) -> None:
 
 def _fault(fault: Json) -> Draft:
     draft: Draft = {}
-    if abort := fault.get("abort"):
+    abort = fault.get("abort")
+    if abort and abort["httpStatus"] >= STATUS_MIN:
         draft["abort"] = {"http_status": abort["httpStatus"], "percentage": fraction(abort["percentage"])}
     if delay := fault.get("delay"):
         draft["delay"] = {

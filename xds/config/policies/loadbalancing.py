@@ -69,7 +69,12 @@ def _ring_hash(draft: Draft, conf: Any) -> None:
     found: Draft = {}
     if conf.hash_function is not None:
         found["hash_function"] = _HASH_FUNCTIONS[conf.hash_function]
-    cluster.set_wrapped(found, "minimum_ring_size", conf.min_ring_size)
+    smallest = conf.min_ring_size
+    if smallest is not None and conf.max_ring_size is not None:
+        smallest = min(
+            smallest, conf.max_ring_size
+        )  # two policies may have said it; Envoy refuses more than the largest
+    cluster.set_wrapped(found, "minimum_ring_size", smallest)
     cluster.set_wrapped(found, "maximum_ring_size", conf.max_ring_size)
     draft["ring_hash_lb_config"] = found
 

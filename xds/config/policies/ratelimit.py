@@ -10,6 +10,7 @@ from xds.config.confs import KindConfs, conf_of
 from xds.config.draft import Draft, Typed, duration, named, wrapped
 from xds.config.policies import callers
 from xds.config.routes import header_option
+from xds.proto import msg
 
 if TYPE_CHECKING:
     from xds.config.gateway import GatewayListener
@@ -22,6 +23,10 @@ HTTP_FILTER = "envoy.filters.http.local_ratelimit"
 NETWORK_LIMIT = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"
 NETWORK_FILTER = NETWORK_LIMIT
 _ALL = {"numerator": 100}
+# What Envoy can answer here; with any other status it would refuse the whole listener, so those are answered 429.
+_STATUSES = frozenset(
+    msg("envoy.type.v3.HttpStatus").DESCRIPTOR.fields_by_name["code"].enum_type.values_by_number
+) - {0}
 
 
 def edit_inbound_listener(draft: Draft, inbound: Inbound) -> None:
@@ -94,7 +99,7 @@ def _limit(http: Any) -> Draft:
         "filter_enforced": {"default_value": _ALL, "runtime_key": "local_rate_limit_enforced"},
     }
     answer = http.on_rate_limit
-    if answer is not None and answer.status:
+    if answer is not None and answer.status in _STATUSES:
         fields["status"] = {"code": answer.status}
     if answer is not None and answer.headers is not None:
         fields["response_headers_to_add"] = [

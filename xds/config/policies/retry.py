@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from mesh.policy.durations import parse_ns
 from xds.config import hcm
 from xds.config.confs import conf_of
-from xds.config.draft import Draft, Fields, duration, named, seconds, wrapped
+from xds.config.draft import Draft, Fields, duration, duration_ns, named, seconds, wrapped
 from xds.config.routes import header_matcher
 
 if TYPE_CHECKING:
@@ -66,13 +67,19 @@ def _common(conf: Any) -> Draft:
     if conf.per_try_timeout is not None:
         draft["per_try_timeout"] = duration(conf.per_try_timeout)
     if conf.back_off is not None:
-        back_off = {"base_interval": duration(conf.back_off.base_interval or "25ms")}
-        if conf.back_off.max_interval is not None:
-            back_off["max_interval"] = duration(conf.back_off.max_interval)
-        draft["retry_back_off"] = back_off
+        draft["retry_back_off"] = _back_off(conf.back_off)
     if conf.rate_limited_back_off is not None:
         draft["rate_limited_retry_back_off"] = _rate_limited(conf.rate_limited_back_off)
     return draft
+
+
+def _back_off(conf: Any) -> Draft:
+    """The wait between attempts. Its parts may come from two policies, and Envoy refuses a limit below the base."""
+    base_ns = parse_ns(conf.base_interval or "25ms")
+    if conf.max_interval is None:
+        return {"base_interval": duration_ns(base_ns)}
+    max_ns = parse_ns(conf.max_interval)
+    return {"base_interval": duration_ns(min(base_ns, max_ns)), "max_interval": duration_ns(max_ns)}
 
 
 def _rate_limited(conf: Any) -> Draft:

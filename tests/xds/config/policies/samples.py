@@ -78,7 +78,7 @@ LIMITS = {
         "http": {
             "disabled": False,
             "requestRate": {"num": 5, "interval": "7s"},
-            "onRateLimit": {"status": 430, "headers": HEADERS},
+            "onRateLimit": {"status": 423, "headers": HEADERS},
         },
         "tcp": {"disabled": False, "connectionRate": {"num": 6, "interval": "8s"}},
     }
@@ -139,6 +139,7 @@ REDIRECT = {
 HOSTED = {"type": "URLRewrite", "urlRewrite": {"hostToBackendHostname": True}}
 ROUTER = "envoy.filters.http.router"
 HCM = "envoy.filters.network.http_connection_manager"
+RBAC = "{name: f, typedConfig: {'@type': type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, statPrefix: f}}"
 LUA = "name: lua\ntypedConfig: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}\n"
 
 
@@ -185,7 +186,7 @@ MODIFICATIONS = [
     [{"listener": _mod("Patch", match=INBOUND_MATCH, jsonPatches=[_add("/statPrefix", "x")])}],
     [{"listener": _mod("Patch", match=INBOUND_MATCH, value="statPrefix: x")}],
     [{"networkFilter": _mod("Patch", match=MANAGER_MATCH, jsonPatches=[_add("/statPrefix", "x")])}],
-    [{"networkFilter": _mod("AddBefore", match=MANAGER_MATCH, value="name: first")}],
+    [{"networkFilter": _mod("AddBefore", match=MANAGER_MATCH, value=RBAC)}],
     [{"httpFilter": _mod("AddBefore", match=ROUTER_MATCH, value=LUA)}],
     [{"httpFilter": _mod("Patch", match=ROUTER_MATCH, jsonPatches=[_add("/startChildSpan", True)])}],
     [{"virtualHost": _mod("Patch", match=HOST_MATCH, value="requireTls: ALL")}],

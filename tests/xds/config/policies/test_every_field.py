@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 from typing import Any, get_args
 
 import msgspec
@@ -17,8 +18,9 @@ from mesh.codec import decode
 from mesh.kinds.policies.meshtrafficpermission import RuleConf
 from mesh.policy.kinds import POLICY_KINDS
 from mesh.policy.typed import CONF_TYPES
+from tests.xds.config.envoy_check import validate
 from tests.xds.config.policies.samples import SAMPLES, WORLD
-from tests.xds.config.worlds import node, resource, view_of
+from tests.xds.config.worlds import node, rendered, resource, view_of
 from xds.config.source import Source
 
 Path = tuple[str | int, ...]
@@ -151,6 +153,17 @@ def _is_valid(kind: str, sample: Any) -> bool:
 
 def _document(kind: str, sample: Any) -> Any:
     return {"type": kind, "mesh": "default", "name": "p", "spec": sample}
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("number", range(max(map(len, SAMPLES.values()))))
+def test_envoy_accepts_samples(tmp_path: FilePath, number: int) -> None:
+    """One sample of each kind at a time, all of a proxy."""
+    found = [_document(kind, samples[number]) for kind, samples in SAMPLES.items() if number < len(samples)]
+    source = Source(view_of([*WORLD, *found]))
+    snapshot = source.connect(node("web"), lambda deltas: None).snapshot()
+    assert not source.failures
+    validate(rendered(snapshot), tmp_path)
 
 
 class Tried:

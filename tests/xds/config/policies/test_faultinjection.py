@@ -78,3 +78,10 @@ def test_bandwidths() -> None:
 @pytest.mark.envoy
 def test_envoy_accepts(tmp_path: Path) -> None:
     Sidecar(rules("MeshFaultInjection", FAULTS, SPIFFE), by_tags() | {"name": "q"}).validate(tmp_path)
+
+
+def test_an_interim_answer_ends_no_request() -> None:
+    fault = {"abort": {"httpStatus": 103, "percentage": 1}, "delay": {"value": "1s", "percentage": 1}}
+    found = Sidecar(rules("MeshFaultInjection", {"http": [fault]})).manager(HTTP_IN)["httpFilters"]
+    (injected,) = [each["typedConfig"] for each in found if each["name"].startswith("kri_mfi")]
+    assert "abort" not in injected and "delay" in injected

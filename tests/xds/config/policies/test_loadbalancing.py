@@ -90,3 +90,13 @@ def test_weights_of_localities_are_switched_on_with_affinity() -> None:
 def test_envoy_accepts(tmp_path: Path) -> None:
     balancer = {"type": "RingHash", "ringHash": {"hashFunction": "XXHash"}}
     Sidecar(to(KIND, {"loadBalancer": balancer, "hashPolicies": HASHES})).validate(tmp_path)
+
+
+def test_the_smallest_ring_is_at_most_the_largest() -> None:
+    rings = [{"minRingSize": 2048}, {"maxRingSize": 1024}]
+    policies = [
+        to(KIND, {"loadBalancer": {"type": "RingHash", "ringHash": ring}}, name=name)
+        for name, ring in zip("ab", rings, strict=True)
+    ]
+    found = Sidecar(*policies).cluster(HTTP_CLUSTER)["ringHashLbConfig"]
+    assert found == {"minimumRingSize": "1024", "maximumRingSize": "1024"}

@@ -54,3 +54,11 @@ def test_disabled(conf: dict[str, object]) -> None:
 @pytest.mark.envoy
 def test_envoy_accepts(tmp_path: Path) -> None:
     Sidecar(rules("MeshRateLimit", CONF)).validate(tmp_path)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(423, {"code": "Locked"}), (430, None), (99, None)])
+def test_a_status_that_envoy_does_not_know_is_429(status: int, expected: dict[str, str] | None) -> None:
+    limits = {"requestRate": {"num": 5, "interval": "1s"}, "onRateLimit": {"status": status}}
+    (route,) = Sidecar(rules("MeshRateLimit", {"local": {"http": limits}})).routes(HTTP_IN)
+    (found,) = route["typedPerFilterConfig"].values()
+    assert found.get("status") == expected

@@ -76,3 +76,10 @@ def test_a_route_has_its_own() -> None:
 @pytest.mark.envoy
 def test_envoy_accepts(tmp_path: Path) -> None:
     Sidecar(to("MeshRetry", CONF)).validate(tmp_path)
+
+
+def test_the_base_of_the_back_off_is_at_most_its_limit() -> None:
+    base = to("MeshRetry", {"http": {"backOff": {"baseInterval": "2s"}}}, name="a")
+    limit = to("MeshRetry", {"http": {"backOff": {"maxInterval": "1s"}}}, name="b")
+    (route,) = Sidecar(base, limit).routes(HTTP_OUT)
+    assert route["route"]["retryPolicy"]["retryBackOff"] == {"baseInterval": "1s", "maxInterval": "1s"}
