@@ -353,3 +353,15 @@ def delta() -> Session:
 
 def sotw() -> Session:
     return SotwSession()
+
+
+def warm(*, clusters: str = "A@1", listeners: str = "in@1", routes: str = "r@1") -> Playbook:
+    """A proxy that is up: wildcard clusters and listeners, endpoints of A, route r."""
+    return (
+        Playbook(delta())
+        >> Change(Put(CDS, clusters), Put(EDS, "A@1"), Put(LDS, listeners), Put(RDS, routes))
+        >> Subscribe(CDS, has=clusters)
+        >> Subscribe(EDS, "A", has="A@1")
+        >> Subscribe(LDS, has=listeners)
+        >> Subscribe(RDS, "r", has=routes)
+    )
