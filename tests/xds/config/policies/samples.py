@@ -139,7 +139,8 @@ REDIRECT = {
 HOSTED = {"type": "URLRewrite", "urlRewrite": {"hostToBackendHostname": True}}
 ROUTER = "envoy.filters.http.router"
 HCM = "envoy.filters.network.http_connection_manager"
-RBAC = "{name: f, typedConfig: {'@type': type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC, statPrefix: f}}"
+GUARD = "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"
+RBAC = f"{{name: f, typedConfig: {{'@type': {GUARD}, statPrefix: f}}}}"
 LUA = "name: lua\ntypedConfig: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}\n"
 
 
