@@ -137,7 +137,10 @@ class Sender:
         if sending is None:
             return
         if sending.task is not None:
+            # A thread may be reading: the number of a file that is closed may soon be another's.
+            sending.task.add_done_callback(lambda _: os.close(sending.fd))
             sending.task.cancel()
-        os.close(sending.fd)
+        else:
+            os.close(sending.fd)
         until = self._loop.time() + limits.TRANSFER_RESUME_S
         self._broken[peer] = _Broken(sending.name, sending.index, until)

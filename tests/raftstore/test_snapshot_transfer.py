@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftstore import limits
+from raftstore.errors import StoreError
 from raftstore.replica import Replica
 from tests.raftstore.replicas import Replicas, put, read, until
 
@@ -65,6 +67,25 @@ async def test_a_broken_transfer_goes_on_where_it_was(
     assert resumed_at(caplog) > limits.MIB
     records, _ = await read(replica, index)
     assert len(records) == 81
+
+
+async def test_a_transfer_that_a_change_of_leader_interrupts_is_taken_over(three: Replicas) -> None:
+    """By the new leader's own snapshot, which holds the same state in other bytes."""
+    leader, away, index = await behind(three)
+    other = next(each for each in three.running.values() if each is not leader)
+    await other.submit(put("last"))
+    await other.admin.snapshot()
+    assert other.wal.first_index > 5
+    await three.start(away)
+    replica = three.running[away]
+    await until(lambda: replica.transfers.receiver.written > 2 * limits.MIB, "some of it has arrived")
+    while not other.node.is_leader:
+        with contextlib.suppress(StoreError):  # a busy machine may not hand over in time
+            await (await three.leader()).admin.transfer(other.id)
+    records, _ = await read(replica, index)
+    assert len(records) == 82 and replica.compactor.index >= index
+    equal = "it holds what the new leader holds"
+    await until(lambda: replica.machine.state.digest() == other.machine.state.digest(), equal)
 
 
 async def test_a_receiver_that_restarts_goes_on_where_it_was(
