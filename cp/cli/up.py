@@ -43,8 +43,9 @@ def handle(args: argparse.Namespace) -> int:
 
 async def _run(mesh: LocalMesh, *, script: bool) -> int:
     stop = asyncio.Event()
-    # SIGHUP, too: a terminal that is closed must not leave a mesh behind that nobody sees
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # SIGHUP, too: a terminal that is closed must not leave a mesh behind that nobody sees. nohup ignores it.
+    is_kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number in (signal.SIGTERM, signal.SIGINT, *(() if is_kept else (signal.SIGHUP,))):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     body = asyncio.ensure_future(_script(mesh) if script else _watch(mesh))
     stopping = asyncio.ensure_future(stop.wait())
