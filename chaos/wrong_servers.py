@@ -61,17 +61,21 @@ class Replica:
         return of_clients and self.submitted % EACH == EACH - 1
 
 
-class StaleReads(Replica):
-    """Answers linearizable reads from its own view without asking, and one view lags behind."""
-
-    async def read_index(self, *, timeout_s: float = 5.0) -> int:
-        return 0
+class Lagging(Replica):
+    """One replica's view lags behind, which is no fault: a read that asks for an index waits for it."""
 
     async def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
         async for item in super().feed(after):
             if self.name == "r3":
                 await asyncio.sleep(LAG_S)
             yield item
+
+
+class StaleReads(Lagging):
+    """Answers linearizable reads from its own view without asking."""
+
+    async def read_index(self, *, timeout_s: float = 5.0) -> int:
+        return 0
 
 
 class LosesWrites(Replica):
@@ -113,6 +117,13 @@ class HalfTransactions(Replica):
         return outcome
 
 
+class HastyLive(LiveView):
+    """Once it has begun, it waits for no index that a read asks for."""
+
+    async def wait_for(self, index: int, timeout_s: float) -> bool:
+        return self.ready or await super().wait_for(index, timeout_s)
+
+
 class SkippingLive(LiveView):
     """A watch that leaves out a commit now and then, as one that drops when its queue is full."""
 
@@ -150,6 +161,10 @@ class ForgetfulWorker(SkippingWorker):
     live_type = ForgetfulLive
 
 
+class HastyWorker(SkippingWorker):
+    live_type = HastyLive
+
+
 @dataclass(frozen=True)
 class Wrong:
     """A server that is wrong in one way. `breaks`: the promise that it must be caught by."""
@@ -165,6 +180,7 @@ WRONG = (
     Wrong("server: stale read served as linearizable", "Linearizable", StaleReads),
     Wrong("server: acknowledges what it never wrote", "Durable", LosesWrites),
     Wrong("server: request-id table dropped", "ExactlyOnce", WritesTwice),
+    Wrong("server: the index of a read ignored", "ReadYourWrites", Lagging, HastyWorker),
     Wrong("server: half transactions", "Atomic", HalfTransactions),
     Wrong("server: a watch skips on overload", "Reliable", worker=SkippingWorker),
     Wrong("server: resume by head only", "Reliable", worker=ForgetfulWorker),
