@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from cp.up.story import until
+from cp.up.story import StoryFailed, until
 from tests.policies.harness import App, Reply, Seen, Services
 
 pytestmark = [pytest.mark.process, pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
@@ -122,7 +122,11 @@ async def test_meshcircuitbreaker_opens_for_an_endpoint_that_fails(mesh: Service
             replies = [await mesh.request(mesh.ports.backend) for _ in range(6)]
             return {reply.text for reply in replies} == {"v2"}
 
-        await until("the failing endpoint gets no more requests", taken_out)
+        try:
+            await until("the failing endpoint gets no more requests", taken_out)
+        except StoryFailed as failed:
+            known = await mesh.proxies["web"].stats("backend__.*(outlier_detection|membership)")
+            raise AssertionError(f"{failed}; Envoy counts {known}") from failed
         assert await mesh.proxies["web"].stat("outlier_detection.ejections_active$") >= 1
 
 
