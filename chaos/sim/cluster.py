@@ -19,7 +19,7 @@ from chaos.sim.network import Network
 from chaos.sim.watchers import Watcher
 from raftstore import entries
 from raftstore.config import RaftConfig
-from raftstore.errors import Corrupt
+from raftstore.errors import Corrupt, WrongDataDir
 from raftstore.node import LEADER
 
 STEP_S = 0.01
@@ -103,8 +103,9 @@ class Cluster:
         with self._may_lose_power(host):
             try:
                 host.start()
-            except Corrupt as error:
-                if not rebuild:
+            except (Corrupt, WrongDataDir) as error:
+                # Where the byte is rotten that tells the format, nothing tells it from a later release's.
+                if not rebuild or (isinstance(error, WrongDataDir) and not host.rotten):
                     raise
                 self.trace(f"{host_id} is set aside: {error}")
                 host.set_aside()

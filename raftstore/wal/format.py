@@ -115,7 +115,8 @@ def decode_header(data: bytes, name: str) -> tuple[Header, int]:
         raise Damage(0, "the segment header is damaged")
     if not _UNSEEDED <= version <= FORMAT_VERSION:
         raise WrongDataDir(
-            f"{name} has log format {version}; this release reads formats up to {FORMAT_VERSION}"
+            f"{name} has log format {version}; this release reads formats up to {FORMAT_VERSION}. Run the "
+            "release that wrote it; where that is this one, a byte is rotten: --recover-from-peers"
         )
     cluster_id, node_id, sequence, first_index = msgpack.unpackb(body)
     return Header(cluster_id, node_id, sequence, first_index, version), HEADER_HEAD_BYTES + length

@@ -32,6 +32,15 @@ def test_it_is_removed_and_added_and_holds_everything() -> None:
     assert cluster.hosts["C"].machine.version("w1") == cluster.history.acknowledged["w1"] > 0
 
 
+def test_a_rotten_byte_that_tells_the_format_is_found_like_any_other() -> None:
+    commands = Commands()
+    format_byte = 8 * 5  # behind the five of the magic
+    for line in ("cluster A B C seed 1", "run 1", "stop C", f"rot C {format_byte + 3}", "start C"):
+        commands.do(line)
+    assert commands.cluster.hosts["C"].recovering
+    commands.cluster.settle()
+
+
 def test_nobody_is_removed_while_a_rotten_log_waits_to_be_found() -> None:
     commands = Commands()
     for line in ("cluster A B C seed 1", "run 1", "stop C", "rot C 900", "remove A B", "run 0.3"):
