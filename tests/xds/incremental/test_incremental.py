@@ -46,7 +46,7 @@ Move = tuple[int, int]  # a resource of the pool, and the variant that it become
 Named = dict[tuple[str, str], Encoded]
 MESHES = resources.MESHES
 PARTS = len(MESHES)
-MOVES_AT_ONCE = 12
+MOVES_AT_ONCE = 20
 # A failure is told as it was found: to shrink a history takes many minutes, for each trial derives a mesh.
 PHASES = (Phase.explicit, Phase.generate)
 CONTENTS_DECODED = 3
