@@ -78,6 +78,10 @@ WEB: Variants = (
 )
 
 
+PROBES = {"port": 9000, "endpoints": [{"inboundPort": 8080, "inboundPath": "/up", "path": "/8080/up"}]}
+VISITOR = dataplane("visitor", 8080, mesh="other", address="10.0.2.1", networking=TRANSPARENT)
+
+
 def instances(service: str, number: int) -> Variants:
     tags = ({"version": "v1"} | HTTP, {"version": "v2", "kuma.io/zone": ZONE}, {"kuma.io/protocol": "grpc"})
     address = f"10.0.1.{number}"
@@ -272,7 +276,8 @@ def pool() -> list[Variants]:
     return [
         MESHES,
         OTHER_MESHES,
-        WEB,
+        (*WEB, WEB[0] | {"probes": PROBES}),
+        (VISITOR, VISITOR | {"labels": {"kuma.io/workload": "visitor"}}),
         *(instances("api", n) for n in (1, 2)),
         *(instances("old", n) for n in (3, 4)),
         instances("db", 5),
@@ -321,6 +326,7 @@ PROXIES = (
     node("old-3"),
     node("edge", **ADMIN),
     node("kong"),
+    NodeInfo("other.visitor", metadata={"features": []}),
     node("entrance", *UNIFIED),
     node("exit", *UNIFIED),
     NodeInfo(".zi", metadata={"dataplane.proxyType": "ingress"}),
