@@ -121,6 +121,7 @@ class Checker:
         self._votes: dict[tuple[str, int], str] = {}
         self._entries: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._committed: dict[int, int] = {}  # index -> term
+        self._committed_in: dict[int, int] = {}  # index -> the term of who had it committed first
         self._commit_seen: dict[str, int] = {}
         self._applied_index: dict[str, int] = {}
         self._effects: dict[str, int] = {}
@@ -192,6 +193,7 @@ class Checker:
         self._commit_seen[host.id] = node.commit_index
 
     def _commit(self, node: str, index: int, term: int) -> None:
+        self._committed_in.setdefault(index, self._cluster.hosts[node].node.term)
         known = self._committed.setdefault(index, term)
         if known != term:
             raise CommitChanged(f"{node} has entry {index} of term {term} committed; it was of term {known}")
@@ -213,8 +215,10 @@ class Checker:
         self._look_at_disks(host)
 
     def _look_for_committed(self, host: Host) -> None:
+        """Of earlier terms: a vote that was long under way may make a leader of a term that is over."""
         for index, term in self._committed.items():
-            if index >= host.wal.first_index and host.node.term_at(index) != term:
+            earlier = self._committed_in[index] < host.node.term
+            if earlier and index >= host.wal.first_index and host.node.term_at(index) != term:
                 raise CommittedEntryMissing(
                     f"{host.id}, new leader of term {host.node.term}, lacks committed entry {index} of term {term}"
                 )
