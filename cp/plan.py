@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict
 
 from cp.config_schema import Config
+from cp.fielddiff import without_secrets
 from cp.problems import Problem, bad_request, not_found, not_valid
 from cp.roles import ROLE_KINDS, Edit
 from mesh import labels as mesh_labels
-from mesh.codec import DEFAULT_MESH, decode, encode_value
+from mesh.codec import DEFAULT_MESH, decode, encode_value, to_document
 from mesh.defaults import default_policies
 from mesh.errors import BadRequest, FieldError, Invalid
 from mesh.labels import Mode
@@ -99,15 +100,15 @@ class Result:
 
 
 class Plan:
-    """A transaction in the making. `refusals` says what a failed guard means to the client; a
-    guard that is not in it failed because of a race, and the plan is made anew."""
+    """A transaction in the making. `expected`: of which resource a guard is what the client expects; one
+    that is not in it failed because of a race, and the plan is made anew."""
 
     def __init__(self, base: View) -> None:
         self.base_index = base.index
         self.guards: list[Guard] = []
         self.writes: list[Write] = []
         self.results: list[Result] = []
-        self.refusals: dict[int, Problem] = {}
+        self.expected: dict[int, ResourceKey] = {}
         self._view = base
         self._changed: list[Change] = []  # not in the view yet: most plans end before anybody looks
 
@@ -119,12 +120,12 @@ class Plan:
             self._changed = []
         return self._view
 
-    def guard(self, guard: Guard, refusal: Problem | None = None) -> None:
+    def guard(self, guard: Guard, expected: ResourceKey | None = None) -> None:
         """Make the transaction depend on `guard`; a second time means nothing."""
         if guard in self.guards:
             return
-        if refusal is not None:
-            self.refusals[len(self.guards)] = refusal
+        if expected is not None:
+            self.expected[len(self.guards)] = expected
         self.guards.append(guard)
 
     def put(self, resource: Resource) -> None:
@@ -322,7 +323,7 @@ class _Planner:
         previous = self._plan.view.get(*key)
         if previous is None:
             if operation.expect.exists or operation.expect.version:
-                raise precondition_failed(previous)
+                raise precondition_failed(key, previous)
             raise not_found(title)
         self._allowed(kind, key, Edit(previous, None))
         if faults := mesh_labels.check_delete(
@@ -357,15 +358,14 @@ class _Planner:
         stored = self._base.get(*key)
         record = Key(*key)
         if expect and not self._as_guards and not expect.holds(previous):
-            raise precondition_failed(previous)
+            raise precondition_failed(key, previous)
         if expect and self._as_guards:
-            refusal = precondition_failed(previous)
             if expect.version is not None:
-                self._plan.guard(VersionIs(record, expect.version), refusal)
+                self._plan.guard(VersionIs(record, expect.version), key)
             elif expect.absent:
-                self._plan.guard(Absent(record), refusal)
+                self._plan.guard(Absent(record), key)
             else:
-                self._plan.guard(Exists(record), refusal)
+                self._plan.guard(Exists(record), key)
         if previous is not None and stored is None:
             return  # written by this very transaction: its first write is guarded
         self._plan.guard(Absent(record) if stored is None else VersionIs(record, stored.version))
@@ -413,10 +413,20 @@ def expect_mesh(view: View, mesh: str) -> None:
         raise Problem(400, "Could not create a resource", "Mesh is not found", [reason])
 
 
-def precondition_failed(current: Resource | None) -> Problem:
-    """412: what is there is not what the client expected."""
-    detail = f"the resource is at version {current.version}" if current else "the resource does not exist"
-    return Problem(412, "Precondition Failed", detail)
+def precondition_failed(key: ResourceKey, current: Resource | None) -> Problem:
+    """412 with what is there, as it is not what the client expected: its ETag, and the resource itself,
+    of secrets without what they hold."""
+    named = f"{key.kind} {key.mesh}/{key.name}" if key.mesh else f"{key.kind} {key.name}"
+    title = "Precondition Failed"
+    if current is None:
+        return Problem(412, title, f"{named} does not exist", extra={"current": None})
+    return Problem(
+        412,
+        title,
+        f"{named} is at version {current.version}",
+        headers={"ETag": f'"{current.version}"'},
+        extra={"current": without_secrets(to_document(current))},
+    )
 
 
 def check_writable(kind: Kind, config: Config) -> None:

@@ -4,6 +4,10 @@ Everything that writes goes through here: the API, transactions, the defaults at
 registration of proxies. The plan holds in guards what it relied on, so two writers never
 overwrite each other unseen, whichever replicas they spoke to.
 
+A replica may lag, and a client may have written through another a moment ago. So what the state here
+speaks against (no such mesh, another version) is refused only once this view has everything that was
+committed when the write came; a write that the state allows needs no such question, as its guards ask it.
+
 Exactly once: attempt N of a request carries the id `<request id>#N`. A client that retries
 with the same id walks the same attempts; the log answers each with its first outcome.
 """
@@ -12,23 +16,29 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cp.backpressure import Backpressure
 from cp.config_schema import Config
 from cp.limits import INDEX_WAIT_S, WRITE_RACES_MAX, WRITE_TIMEOUT_S
 from cp.live import LiveView
 from cp.metrics import Metrics
-from cp.plan import Allowed, Operation, Plan, Result, plan
+from cp.plan import Allowed, Operation, Plan, Result, plan, precondition_failed
 from cp.problems import Problem
 from cp.roles import Edit
 from mesh.registry import Kind
 from mesh.resource import ResourceKey
+from mesh.view import View
 from raftstore.errors import Overloaded, StoreError, UnknownOutcome
 from raftstore.port import Store
 from raftstore.types import Outcome, Txn
+
+T = TypeVar("T")
+# Not valid (in a mesh that is not there), not found, in use, not as expected.
+_STATE_MAY_REFUSE = frozenset({400, 404, 409, 412})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +89,47 @@ class Resources:
     async def _write(self, operations: Sequence[Operation], origin: Origin, allowed: Allowed) -> Written:
         request_id = origin.request_id or secrets.token_hex(16)
         deadline = time.monotonic() + WRITE_TIMEOUT_S
-        for attempt in range(WRITE_RACES_MAX):
-            made = plan(
-                self._live.view,
-                operations,
-                self._config,
-                allowed=allowed,
-                expectations_as_guards=origin.retry,
-                own=allowed is everything_allowed,
+        own = allowed is everything_allowed
+
+        def planned(view: View) -> Plan:
+            return plan(
+                view, operations, self._config, allowed=allowed, expectations_as_guards=origin.retry, own=own
             )
+
+        for attempt in range(WRITE_RACES_MAX):
+            made = planned(self._live.view) if own else await self.judged(planned)
             if time.monotonic() >= deadline:
                 raise self._too_late(origin, attempt)
             outcome = await self._submit(made, origin, f"{request_id}#{attempt}", deadline)
             if outcome.applied:
                 return Written(outcome.index, self._results(made, outcome))
-            refusal = made.refusals.get(outcome.failed_guard or 0)
-            if refusal is not None:
-                raise refusal
-            self._metrics.store_conflicts.inc()
             await self._live.wait_for(outcome.index, INDEX_WAIT_S)
+            expected = made.expected.get(outcome.failed_guard or 0)
+            if expected is not None:
+                raise precondition_failed(expected, self._live.view.get(*expected))
+            self._metrics.store_conflicts.inc()
         raise Problem(
             409, "Conflict", f"somebody else was faster {WRITE_RACES_MAX} times in a row; try again"
         )
+
+    async def judged(self, judge: Callable[[View], T]) -> T:
+        """What `judge` makes of this worker's view. A Problem that it raises holds only if a view that
+        has everything committed by now speaks against the write, too."""
+        view = self._live.view
+        try:
+            return judge(view)
+        except Problem as refused:
+            if refused.status not in _STATE_MAY_REFUSE or not await self._has_more_than(view):
+                raise
+        return judge(self._live.view)
+
+    async def _has_more_than(self, view: View) -> bool:
+        """Catch up with the leader; whether there was anything. Nobody to ask is no news."""
+        try:
+            committed = await self._store.read_index(timeout_s=INDEX_WAIT_S)
+        except StoreError:
+            return False
+        return await self._live.wait_for(committed, INDEX_WAIT_S) and self._live.index > view.index
 
     @staticmethod
     def _too_late(origin: Origin, attempts: int) -> StoreError:

@@ -69,7 +69,7 @@ class _Crud:
     async def put(self, request: web.Request) -> web.Response:
         kind, key = key_of(request)
         context, allowed = self._context, allowed_for(request, self._context)
-        check_target(context.live.view, context.config, key, allowed)
+        await context.resources.judged(lambda view: check_target(view, context.config, key, allowed))
         operation = PutOp(
             await read_object(request), kind.name, key.mesh or None, key.name, expectation(request)
         )

@@ -32,7 +32,7 @@ async def test_two_who_read_the_same_cannot_both_write(api: Api, cli: Cli, tmp_p
     late = await cli("apply", "-f", second, "--if-match", read, api=api)
     assert (late.status, late.err) == (
         1,
-        f"Error: Precondition Failed (the resource is at version {now})\n",
+        f"Error: Precondition Failed (MeshTimeout default/slow is at version {now})\n",
     )
     gone = await cli("delete", *NAMED, "--if-match", read, api=api)
     assert (gone.status, f"at version {now}" in gone.err) == (1, True)
