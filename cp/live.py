@@ -80,7 +80,9 @@ class LiveView:
         self._waits += 1
         heapq.heappush(self._waiting, (index, self._waits, reached))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reached, timeout_s)
+            # Not asyncio.wait_for: until Python 3.12 it loses a cancellation that meets the result.
+            async with asyncio.timeout(timeout_s):
+                await reached
         return reached.done() and not reached.cancelled()
 
     def at(self, index: int) -> tuple[int, View]:

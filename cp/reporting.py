@@ -77,7 +77,8 @@ class Reporter:
         urgent = self._connections.urgent
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(urgent.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):
+                    await urgent.wait()
             try:
                 await self.flush()
             except Exception:

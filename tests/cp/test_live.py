@@ -107,6 +107,17 @@ async def test_a_bookmark_moves_the_index(live: LiveView) -> None:
     assert live.index == 9
 
 
+async def test_who_is_cancelled_as_the_index_comes_does_not_go_on(live: LiveView) -> None:
+    """A task that lost its cancellation here kept a worker from stopping."""
+    snapshot(live, 3)
+    waiting = asyncio.create_task(live.wait_for(9, 60.0))
+    await asyncio.sleep(0)
+    live.fold(Bookmark(9))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_a_second_snapshot_is_told_as_a_difference(live: LiveView) -> None:
     snapshot(live, 5, record("kept", 1), record("changed", 2), record("gone", 3))
     told = Told(live)

@@ -243,3 +243,14 @@ async def test_the_certificate_of_a_proxy_is_told_until_its_mesh_has_none(rig: R
     await mesh()
     await told("d", lambda mtls: not mtls)
     await client.close()
+
+
+async def test_who_is_cancelled_as_something_urgent_comes_does_not_go_on(rig: Rig) -> None:
+    """A task that lost its cancellation here kept a worker from stopping."""
+    reporting = asyncio.create_task(rig.reporter.run())
+    await asyncio.sleep(0)
+    rig.connections.urgent.set()
+    reporting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(DEADLINE_S):
+            await reporting
