@@ -1,8 +1,8 @@
 """How long Raft is kept from its work: the longest gap between two ticks of a replica.
 
 Three real replicas hold 100,000 records of 1 KB. While writes go on, the leader and a follower make
-a snapshot; a follower that was away too long is sent one and installs it; a follower, and then
-the leader, are killed and start again. A replica that ticks late is not heard: what it costs is
+a snapshot; a follower that was away too long is sent one and installs it; one that was away for less is
+sent the log that it misses; a follower, and then the leader, are killed and start again. A replica that ticks late is not heard: what it costs is
 told as a ratio of the least election timeout that a control plane ships with, and runs with
 here. Above 1, each such moment would be an election; what is wanted is less than a quarter. The
 verdict is also told for the shorter default of a bare store.
@@ -77,6 +77,7 @@ async def _run(report: Report) -> None:
         await bench.writes_alone()
         await bench.snapshots()
         await bench.install()
+        await bench.catch_up()
         await bench.restart()
         bench.verdict()
 
@@ -135,6 +136,18 @@ class Stalls:
             self._report.figure("a follower that lags has caught up after", time.monotonic() - start, "s")
         if "installed the snapshot" not in follower.log():  # another leads, whose log reached further back
             self._report.note("the leader changed meanwhile, and no snapshot was installed: measure again")
+
+    async def catch_up(self) -> None:
+        """The follower misses half of the records, which the log still has, and is sent them all."""
+        follower = await self._cluster.follower()
+        follower.kill()
+        leader = await self._cluster.leader()
+        await load(leader, self._records // 2)
+        async with self._phase("catching up from the log", leader, follower):
+            start = time.monotonic()
+            follower.start()
+            await self._reaches(follower, leader)
+            self._report.figure("a follower has caught up from the log after", time.monotonic() - start, "s")
 
     async def restart(self) -> None:
         """With as much log to replay as there is state in the snapshot beneath it."""
