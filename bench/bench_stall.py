@@ -1,11 +1,11 @@
 """How long Raft is kept from its work: the longest gap between two ticks of a replica.
 
 Three real replicas hold 100,000 records of 1 KB. While writes go on, the leader and a follower make
-a snapshot; a follower that was away too long is sent one and installs it; one that was away for less is
-sent the log that it misses; a follower, and then the leader, are killed and start again. A replica that ticks late is not heard: what it costs is
-told as a ratio of the least election timeout that a control plane ships with, and runs with
-here. Above 1, each such moment would be an election; what is wanted is less than a quarter. The
-verdict is also told for the shorter default of a bare store.
+a snapshot; a follower that was away too long is sent one and installs it; one that was away for
+less is sent the log that it misses; a follower, and then the leader, are killed and start again. A
+replica that ticks late is not heard: what it costs is told as a ratio of the least election timeout
+that a control plane ships with, and runs with here. Above 1, each such moment would be an election;
+what is wanted is less than a quarter. The verdict is also told for the shorter default of a bare store.
 
 A machine may be busy, and a process that gets no processor does not tick either. So each gap is
 told by the clock, without the time for which the process was ready and no processor was free for
