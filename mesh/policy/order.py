@@ -1,9 +1,10 @@
 """Which policy wins: the one total order in which confs are merged, later over earlier.
 
 From the weakest difference to the strongest: the display name (z first, so that a wins), what the element
-points to, the author's role, where it was written, how precisely the policy selects proxies.  Two orders
-exist because two places look at different things: whole policies (no `to` yet, but gateway listeners may be
-selected by tags), and the elements of outbound and inbound lists.
+points to, the author's role, where it was written, how precisely the policy selects proxies.  Several orders
+exist because places look at different things: whole policies (no `to` yet, but gateway listeners may be
+selected by tags), and the elements of outbound and inbound lists.  Elements for services known by tags stand
+between: listeners count, and so does what an element points to.
 """
 
 from __future__ import annotations
@@ -77,6 +78,12 @@ def outbound_key(entry: Entry) -> tuple[Any, ...]:
     )
 
 
+def service_key(entry: Entry) -> tuple[Any, ...]:
+    """Sort key of `to` elements for services known by tags."""
+    *stronger, name = policy_key(Item(entry.source.meta, {"targetRef": entry.top}))
+    return (*stronger, KIND_RANK.get(entry.target["kind"], 0), name)
+
+
 def inbound_key(entry: Entry) -> tuple[Any, ...]:
     """Sort key of `from` and `rules` elements."""
     meta = entry.source.meta
@@ -91,6 +98,11 @@ def sort_policies(policies: Iterable[Item]) -> list[Item]:
 def sort_outbound(entries: Iterable[Entry]) -> list[Entry]:
     """`to` elements, least important first; equal ones keep their position in the policy."""
     return sorted(entries, key=outbound_key)
+
+
+def sort_services(entries: Iterable[Entry]) -> list[Entry]:
+    """`to` elements for services known by tags, least important first; equal ones keep their position."""
+    return sorted(entries, key=service_key)
 
 
 def sort_inbound(entries: Iterable[Entry]) -> list[Entry]:

@@ -18,6 +18,7 @@ from itertools import product
 
 from mesh.policy.limits import SUBSET_TAGS_MAX
 from mesh.policy.merge import hash_matches
+from mesh.policy.order import sort_services
 from mesh.policy.outbound import Rule, merge_entries, outbound_entries
 from mesh.policy.targetref import find_route
 from mesh.policy.values import Entry, Item, Source, TargetRef, elements, target_of
@@ -66,9 +67,10 @@ def from_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
 def to_subset_rules(kind: str, entries: Sequence[Entry]) -> list[SubsetRule]:
     """Rules of `to` elements by service name, the elements as in `from_subset_rules`.
 
+    Of equally important policies the one for the service wins over the one for the mesh, whatever their names.
     Negations appear when several tag keys are involved.
     """
-    entries = [entry for entry in entries if entry.target["kind"] in _SUBSET_KINDS]
+    entries = sort_services(entry for entry in entries if entry.target["kind"] in _SUBSET_KINDS)
     subsets = list(dict.fromkeys(subset_of(entry.target) for entry in entries))
     if len({tag.key for subset in subsets for tag in subset}) > 1:
         return _with_negations(kind, entries)

@@ -15,6 +15,7 @@ from mesh.policy.inbound import from_entries
 from mesh.policy.limits import SUBSET_TAGS_MAX
 from mesh.policy.merge import merge_confs
 from mesh.policy.order import sort_policies
+from mesh.policy.outbound import outbound_entries
 from mesh.policy.subset import (
     MATCHES_TAG,
     SubsetRule,
@@ -147,3 +148,32 @@ def test_a_policy_for_a_route_has_rules_by_the_hash_of_its_matches() -> None:
     rules = to_subset_rules("MeshTimeout", entries)
     assert [[tag.key for tag in rule.subset] for rule in rules] == [[MATCHES_TAG, "kuma.io/service"]] * 2
     assert expand_routes(Recorder(), items(timeout)) == []
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_policy_for_a_service_wins_over_one_for_the_mesh_whatever_their_names(name: str) -> None:
+    db = {"kind": "MeshService", "name": "db"}
+    below = policy("MeshTimeout", "m", {"to": [_timeout({"kind": "Mesh"}, "1s")]})
+    above = policy("MeshTimeout", name, {"to": [_timeout(db, "2s")]})
+    rules = to_subset_rules("MeshTimeout", list(outbound_entries(sort_policies(items(below, above)))))
+    assert [(rule.subset, rule.conf) for rule in rules] == [
+        ((Tag("kuma.io/service", "db"),), {"idleTimeout": "2s"}),
+        ((), {"idleTimeout": "1s"}),
+    ]
+
+
+def test_the_place_in_a_policy_does_not_make_the_mesh_win_over_a_service() -> None:
+    spec = {"to": [_timeout({"kind": "MeshService", "name": "db"}, "2s"), _timeout({"kind": "Mesh"}, "1s")]}
+    rules = to_subset_rules("MeshTimeout", list(outbound_entries(items(policy("MeshTimeout", "a", spec)))))
+    assert rules[0].conf == {"idleTimeout": "2s"}
+
+
+def test_the_role_of_an_author_beats_a_service() -> None:
+    below = policy("MeshTimeout", "a", {"to": [_timeout({"kind": "MeshService", "name": "db"}, "2s")]})
+    above = policy("MeshTimeout", "b", {"to": [_timeout({"kind": "Mesh"}, "1s")]}, policy_role="consumer")
+    rules = to_subset_rules("MeshTimeout", list(outbound_entries(sort_policies(items(below, above)))))
+    assert rules[0].conf == {"idleTimeout": "1s"}
+
+
+def _timeout(target: dict[str, str], idle: str) -> dict[str, Any]:
+    return {"targetRef": target, "default": {"idleTimeout": idle}}
