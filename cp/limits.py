@@ -57,8 +57,8 @@ HISTORY_COMMITS_MAX = 20_000
 HISTORY_BYTES_MAX = 128 * MIB
 # Resources in one message of a watch's snapshot: some 10 ms of the loop, half a megabyte.
 WATCH_CHUNK = 500
-# Events that one answer of /history may look at: about 50 ms of the loop.
-HISTORY_SCANNED_MAX = 50_000
+# Events that an answer of /history looks at in one go: some 3 ms of the loop.
+HISTORY_SLICE = 5_000
 # Bytes of the export of the history that are made before they are sent: some 5 ms of the loop.
 HISTORY_CHUNK = 64 << 10
 # A client's clock may be ahead of ours by so much before "now" is called the future.

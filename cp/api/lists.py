@@ -62,13 +62,16 @@ class _Lists:
         return self._context.documents.page(len(found), found[offset : offset + size], following)
 
 
-def next_page(request: web.Request, context: Context, offset: int, total: int) -> str | None:
-    """The absolute URL of the page at `offset`, as the client reached us unless told otherwise."""
+def next_page(request: web.Request, context: Context, offset: int, total: int, **pinned: str) -> str | None:
+    """The absolute URL of the page at `offset`, as the client reached us unless told otherwise.
+
+    pinned: further parameters, instead of what the client gave for them.
+    """
     if offset >= total:
         return None
-    kept = [(name, value) for name, value in request.query.items() if name not in ("offset", "size")]
+    kept = [(name, value) for name, value in request.query.items() if name not in ("offset", "size", *pinned)]
     size = [("size", request.query["size"])] if "size" in request.query else []
-    url = request.url.with_query([("offset", str(offset)), *kept, *size])
+    url = request.url.with_query([("offset", str(offset)), *pinned.items(), *kept, *size])
     root = urlsplit(context.config.api_server.root_url)
     if not root.netloc:
         return str(url)

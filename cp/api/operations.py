@@ -231,7 +231,7 @@ OPERATIONS: dict[str, Spec] = {
             query("format", one_of("json", "jsonl"), "jsonl: one event per line, oldest first"),
             _INCLUDE_CHANGES,
             *WATCH,
-            *PAGES[:1],
+            *PAGES,
             *READ[1:],
         ),
     ),

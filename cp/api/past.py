@@ -10,7 +10,7 @@ the answer is 410, never a gap. `?watch=true` streams what happens from now on (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -22,11 +22,10 @@ from cp.api.consistency import INDEX, INDEX_HEADER, moment, view_for
 from cp.api.context import Context
 from cp.api.events import event_body
 from cp.api.kinds import may_see
-from cp.api.lists import page_of
+from cp.api.lists import next_page, page_of
 from cp.api.watch import wants_watch, watch
-from cp.history import Entry
-from cp.limits import HISTORY_CHUNK, HISTORY_SCANNED_MAX
-from cp.problems import Problem, bad_parameter
+from cp.limits import HISTORY_CHUNK, HISTORY_SLICE
+from cp.problems import bad_parameter
 from mesh.registry import KINDS
 from mesh.resource import ResourceKey
 from mesh.view import View
@@ -35,7 +34,12 @@ from raftstore.types import Event
 FORMATS = ("json", "jsonl")
 INCLUDES = ("changes",)
 OLDEST_HEADER = "X-Raftmesh-Oldest-Index"
-_FILTERS = ("type", "mesh", "name", "actor")
+_FILTERS: dict[str, Callable[[Event], str]] = {
+    "type": lambda event: event.key.kind,
+    "mesh": lambda event: event.key.name if event.key.kind == "Mesh" else event.key.mesh,
+    "name": lambda event: event.key.name,
+    "actor": lambda event: event.actor,
+}
 
 
 def routes(context: Context) -> list[web.RouteDef]:
@@ -59,55 +63,55 @@ class _History:
                 lambda key: _visible(request, self._context, key),
                 None,
                 None,
-                matches=lambda event: _matches(request, event),
+                matches=filter_of(request),
                 with_changes=with_changes,
             )
         await view_for(request, self._context)  # waits for the index that the client asks for
         if form == "jsonl":
             return await self._export(request, with_changes)
-        return self._page(request, with_changes)
+        return await self._page(request, with_changes)
 
     # --- pages ----------------------------------------------------------------------------
 
-    def _page(self, request: web.Request, with_changes: bool) -> web.Response:
-        _, size = page_of(request.query)
+    async def _page(self, request: web.Request, with_changes: bool) -> web.Response:
+        """One page, a commit never torn, and how many events there are on all pages together.
+
+        `next` keeps to what was there when the first page was asked for, so `total` is the same on each.
+        """
+        offset, size = page_of(request.query)
+        since, until = self._bounds(request)
         found: list[dict[str, Any]] = []
-        more = False
-        for before, event in self._newest_first(request):
-            if len(found) >= size and event.index != found[-1]["index"]:
-                more = True
-                break
-            found.append(self._body(request, event, before, with_changes))
+        total = 0
+        async for before, event in self._newest_first(since, until, filter_of(request)):
+            if total >= offset and (len(found) < size or event.index == found[-1]["index"]):
+                found.append(self._body(request, event, before, with_changes))
+            total += 1
+        following = next_page(request, self._context, offset + len(found), total, until=str(until))
         return json_answer(
             {
-                "total": len(found),
+                "total": total,
                 "items": found,
-                "next": str(request.url.update_query(until=found[-1]["index"] - 1)) if more else None,
+                "next": following if found else None,
                 "oldestIndex": self._context.live.history.base_index,
             }
         )
 
-    def _newest_first(self, request: web.Request) -> Iterator[tuple[View, Event]]:
-        """Events that pass the filters, each with the view before it. Raises Problem."""
-        since, until = self._bounds(request)
-        scanned = 0
+    async def _newest_first(
+        self, since: int, until: int, wanted: Callable[[Event], bool]
+    ) -> AsyncIterator[tuple[View, Event]]:
+        """Events that pass the filter, each with the view before it. Lets others run in between."""
         history = self._context.live.history
-        entries = history.newest_first()
-        later: Entry | None = next(entries, None)
-        while later is not None:
-            entry, later = later, next(entries, None)
-            if entry.commit.index <= since:
-                return
+        looked_at = 0
+        for before, entry in reversed(list(history.oldest_first(max(since, history.base_index)))):
             if entry.commit.index > until:
                 continue
-            before = later.view if later is not None else history.at(history.base_index)
             for event in reversed(entry.commit.events):
-                scanned += 1
-                if scanned > HISTORY_SCANNED_MAX:
-                    detail = "the filters match too little; narrow with since and until"
-                    raise Problem(400, "Bad Request", detail)
-                if _matches(request, event):
+                if wanted(event):
                     yield before, event
+            looked_at += len(entry.commit.events)
+            if looked_at > HISTORY_SLICE:
+                looked_at = 0
+                await asyncio.sleep(0)
 
     def _bounds(self, request: web.Request) -> tuple[int, int]:
         """(only later than this, up to this)."""
@@ -124,7 +128,7 @@ class _History:
         since, until = self._bounds(request)
         if "since" not in request.query:
             since = history.base_index
-        entries = history.oldest_first(since)
+        wanted, entries = filter_of(request), history.oldest_first(since)
         first = next(entries, None)  # 410 now rather than in the stream
         response = web.StreamResponse(
             headers={
@@ -138,7 +142,7 @@ class _History:
         while first is not None and first[1].commit.index <= until:
             before, entry = first
             for event in entry.commit.events:
-                if _matches(request, event):
+                if wanted(event):
                     lines += orjson.dumps(self._body(request, event, before, with_changes)) + b"\n"
             if len(lines) > HISTORY_CHUNK:
                 await response.write(bytes(lines))
@@ -173,9 +177,7 @@ def _visible(request: web.Request, context: Context, key: ResourceKey) -> bool:
     return kind is not None and may_see(request, context, kind, key)
 
 
-def _matches(request: web.Request, event: Event) -> bool:
-    """Whether an event passes the filters."""
-    key = event.key
-    mesh = key.name if key.kind == "Mesh" else key.mesh
-    values = {"type": key.kind, "mesh": mesh, "name": key.name, "actor": event.actor}
-    return all(request.query.get(name, values[name]) == values[name] for name in _FILTERS)
+def filter_of(request: web.Request) -> Callable[[Event], bool]:
+    """Whether an event is one of those that the request asks for."""
+    asked = [(read, request.query[name]) for name, read in _FILTERS.items() if name in request.query]
+    return lambda event: all(read(event) == value for read, value in asked)

@@ -112,6 +112,33 @@ async def test_history_newest_first(api: Api) -> None:
     assert (await api.get("/history?type=Nothing")).status == 400
 
 
+async def test_a_page_of_the_history_counts_all_pages(api: Api) -> None:
+    """Also while more is written between two pages; a transaction is never torn between them."""
+    await api.mesh()
+    policies = [TIMEOUT | {"name": f"t{n}"} for n in range(5)]
+    await api.call(
+        "POST", "/transactions", orjson.dumps(policies), headers={"Content-Type": "application/json"}
+    )
+    for _ in range(3):
+        await api.put(T1, TIMEOUT)
+    answer = (await api.get("/history?type=MeshTimeout&size=2")).json
+    assert (answer["total"], len(answer["items"])) == (8, 2)
+    await api.put(T1, TIMEOUT)
+    seen = list(answer["items"])
+    while answer["next"]:
+        answer = (await api.get(answer["next"].removeprefix(api.base))).json
+        assert answer["total"] == 8
+        seen += answer["items"]
+    assert [event["index"] for event in seen] == [5, 4, 3, *[2] * 5]
+    assert (await api.get("/history?type=MeshTimeout&offset=9")).json == {
+        "total": 9,
+        "items": [],
+        "next": None,
+        "oldestIndex": 0,
+    }
+    assert (await api.get("/history?since=2&until=4")).json["total"] == 2
+
+
 @pytest.mark.parametrize("path", ["/secrets", "/meshes/default/secrets", "/meshes/default/secrets/s"])
 async def test_a_watch_does_not_tell_what_secrets_hold(api: Api, path: str) -> None:
     """GET does, to those who may read them; a stream is kept and passed on."""

@@ -197,7 +197,7 @@ INSIDE = (
 async def throw(port: int, data: bytes, tls: ssl.SSLContext | None) -> bytes:
     """Send, and read what comes; the other side may hang up first, and that is fine."""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             writer.write(data)
             if tls is None:

@@ -137,7 +137,7 @@ async def test_streams_are_ended_with_a_reason_until_the_surplus_is_gone() -> No
     balancer = Balancer(store, connections, settings, "h-cp-1-1", "cp-1", alone=True)
     async with serving(AdsServer(source, observers=[connections])) as connect:
         clients = [connect(FakeEnvoy(f"default.p{number}")) for number in range(40)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while sum(each.stream.status.acked == each.responses > 0 for each in connections) < 40:
                 await asyncio.sleep(0.001)
         others = [insight(f"q{number}", f"h-cp-{2 + number % 2}-1") for number in range(10)]
@@ -175,7 +175,7 @@ async def test_proxies_of_a_replica_that_has_them_all_spread_over_three(
     channels = [_channel(api, tmp_path) for api in apis]
     proxies = [asyncio.create_task(_roam(f"p{number}", channels)) for number in range(30)]
     counts: list[int] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sum(counts) < len(proxies) or max(counts) >= 12 + SURPLUS_MIN:
             counts = [len(api.worker.connections) for api in apis]
             await asyncio.sleep(0.02)

@@ -141,7 +141,7 @@ async def test_a_preface_that_arrives_byte_by_byte_is_recognised(certificate: Ce
         for byte in PREFACE + bytes.fromhex("000000040000000000"):  # then an empty SETTINGS frame
             writer.write(bytes((byte,)))
             await writer.drain()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             header = await reader.readexactly(9)
         assert header[3] == 4, "gRPC answers with its SETTINGS"
         writer.close()
@@ -152,7 +152,7 @@ async def test_a_connection_that_says_nothing_is_closed(certificate: Certificate
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", rig.port, ssl=rig.client_context(), server_hostname="localhost"
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await reader.read() == b""
         writer.close()
 
@@ -161,7 +161,7 @@ async def test_a_plain_text_client_gets_nothing(certificate: Certificate) -> Non
     async with serving(certificate, mesh()) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert b"HTTP/1.1" not in await reader.read()
         writer.close()
 

@@ -98,7 +98,7 @@ async def survives(documents: dict[str, Json], directory: Path) -> None:
         for name, document in documents.items():
             assert decode(found[name]).spec == decode(document).spec
         names = {document["name"] for document in documents.values()}
-        watched = await asyncio.wait_for(served.watched(begun, names), 30.0)
+        watched = await asyncio.wait_for(served.watched(begun, names), 60.0)
         for name, each in watched.items():
             told_of = (
                 {"data"} if KINDS[name].admin_only else set()

@@ -64,7 +64,7 @@ async def test_an_envoy_starts_serves_and_drains(tmp_path: Path) -> None:
     stopping: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     command = command_line(find_envoy(""), config, OPTIONS)
     running = asyncio.create_task(supervise(command, admin, 5.0, stopping))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await admin.is_live():
             await asyncio.sleep(0)
         stopping.set_result(True)
@@ -80,7 +80,7 @@ async def test_an_envoy_that_was_killed_is_started_again(tmp_path: Path) -> None
     running = asyncio.create_task(
         supervise(command_line(find_envoy(""), config, OPTIONS), admin, 1.0, stopping)
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await admin.is_live():
             await asyncio.sleep(0)
         await admin.request("POST", "/quitquitquit")

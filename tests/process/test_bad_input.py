@@ -44,7 +44,7 @@ def ports_of(replica: Replica) -> dict[str, int]:
 async def throw(port: int, data: bytes, tls: ssl.SSLContext | None) -> None:
     """Send and hang up; the other side may close first, and that is fine."""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             writer.write(data)
             await writer.drain()
@@ -91,7 +91,7 @@ async def start_and_fail(config: Path) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         output, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode()

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.process
 
 WRITERS = 4
 KILL_AFTER = 40  # acknowledged writes
+WITHIN_S = 60.0
 
 
 def timeout_policy(name: str, seconds: int = 5) -> dict[str, Any]:
@@ -111,7 +112,7 @@ async def test_a_leader_killed_under_writes_loses_none_and_repeats_none(cluster:
     before = len(writers.acknowledged)
     await until("writes go on without the leader", lambda: written(before + KILL_AFTER))
     writers.stop.set()
-    await asyncio.gather(*tasks)
+    await asyncio.wait_for(asyncio.gather(*tasks), WITHIN_S)
 
     await victim.process.start()
     await ready(api, cluster.replicas)

@@ -38,7 +38,7 @@ class World:
         resources = [decode(document) for document in documents]
         writes = tuple(Put(Key(*each.key), encode_value(each)) for each in resources)
         outcome = await self.store.submit(Txn(writes))
-        assert await self.live.wait_for(outcome.index, 5.0)
+        assert await self.live.wait_for(outcome.index, 60.0)
 
     async def authority(self, pair: Pair) -> None:
         await self.put(
@@ -56,7 +56,7 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
-    assert await world.live.wait_for(0, 5.0)
+    assert await world.live.wait_for(0, 60.0)
     yield world
     world.issuer.close()
     world.following.cancel()
@@ -78,7 +78,7 @@ class Opened:
 
     async def certificate(self) -> x509.Certificate:
         """The next certificate that it gets."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await self.changed.wait()
         self.changed.clear()
         body = self.handle.secrets()["own"].body

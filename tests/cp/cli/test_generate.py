@@ -27,7 +27,7 @@ async def test_tokens_from_the_control_plane(make_api: ApiFactory, cli: Cli) -> 
     api = await make_api(**ISSUERS)
     live = api.worker.live
     while live.view.get("Secret", "default", "dataplane-token-signing-key-default-1") is None:
-        assert await live.wait_for(live.index + 1, 10.0)
+        assert await live.wait_for(live.index + 1, 60.0)
     ran = await cli("generate", "dataplane-token", "--name", "a", "--tag", "x=1,x=2", *DAY, api=api)
     assert ran.status == 0, ran.err
     claims = jwt.decode(ran.out, options={"verify_signature": False})

@@ -65,7 +65,7 @@ async def test_from_the_api(api: Api, cli: Cli) -> None:
     document = {"type": "DataplaneInsight", "mesh": "default", "name": "web"}
     insight = decode(document | {"subscriptions": [subscription(status={"rejections": [REFUSED]})]})
     outcome = await api.store.submit(Txn((Put(Key(*insight.key), encode_value(insight)),)))
-    assert await api.worker.live.wait_for(outcome.index, 5.0)
+    assert await api.worker.live.wait_for(outcome.index, 60.0)
     ran = await cli("inspect", "dataplane", "web", "--type", "status", api=api)
     assert ran.status == 0, ran.err
     assert "no such filter" in ran.out
