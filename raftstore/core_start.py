@@ -48,13 +48,23 @@ class SnapshotMeta:
 
 
 def align(journal: Journal, snapshot: SnapshotMeta | None) -> None:
-    """Make the journal agree with the snapshot: it continues it, or starts anew right at it."""
+    """Make the journal agree with the snapshot: it continues it, or starts anew right at it.
+
+    Raises Corrupt for a gap between the two, which no crash leaves: a snapshot is durable before the log
+    below it goes. So a file is lost, and what is in the log above may have been acknowledged.
+    """
+    covered = snapshot.index if snapshot is not None else 0
+    if len(journal) and journal.first_index > covered + 1:
+        what = (
+            f"the newest snapshot ends at {covered}"
+            if covered
+            else "there is no snapshot of what came before"
+        )
+        raise Corrupt(
+            f"the log starts at index {journal.first_index} but {what}: restore the snapshot file, "
+            "or rebuild this replica with --recover-from-peers"
+        )
     if snapshot is None:
-        if len(journal) and journal.first_index != 1:
-            raise Corrupt(
-                f"the log starts at index {journal.first_index} but there is no snapshot of what came before: "
-                "restore the snapshot file, or rebuild this replica from its peers"
-            )
         return
     if len(journal):
         first, last = journal.first_index, journal.last_index

@@ -31,7 +31,6 @@ def journal(*terms: int, first: int = 1) -> Wal:
         (journal(1, 1), SnapshotMeta(5, 2, AB), [5]),  # the snapshot is ahead of the log
         (journal(1, 1, 2), SnapshotMeta(2, 1, AB), [1, 2, 3]),  # inside: what follows stays
         (journal(2, 2, first=6), SnapshotMeta(5, 2, AB), [6, 7]),  # the log continues it
-        (journal(2, 2, first=9), SnapshotMeta(5, 2, AB), [5]),  # a gap between them
         (journal(1, 1, 1), SnapshotMeta(2, 2, AB), [2]),  # a stale log that was to be replaced
     ],
 )
@@ -43,6 +42,16 @@ def test_the_log_agrees_with_the_snapshot(wal: Wal, snapshot: SnapshotMeta | Non
 def test_a_log_without_its_beginning_is_refused() -> None:
     with pytest.raises(Corrupt, match="starts at index 6 but there is no snapshot of what came before"):
         align(journal(1, first=6), None)
+
+
+def test_a_gap_between_snapshot_and_log_is_refused() -> None:
+    """To begin anew at the snapshot would forget what this replica has acknowledged, and vote."""
+    wal = journal(2, 2, first=9)
+    with pytest.raises(
+        Corrupt, match="starts at index 9 but the newest snapshot ends at 5.*--recover-from-peers"
+    ):
+        align(wal, SnapshotMeta(5, 2, AB))
+    assert [index for _, index, _ in wal[:]] == [9, 10]
 
 
 def test_the_last_change_above_the_snapshot_says_who_votes() -> None:
