@@ -190,17 +190,26 @@ def next_step(
 
     leader: who asks, and leads. caught_up: replica -> how far its log is, of those that are
     connected and about as far as the leader; who is not in it is neither added nor handed the leadership.
+    A voter is removed only while most of those that stay are there: its removal takes their majority,
+    and without that there would be no leader any more to take it back.
     """
     for node_id, line in sorted(roster.items()):
         if line.wanted is Wanted.REMOVED and node_id in voters:
-            if node_id != leader:
+            if node_id == leader:
+                heirs = [peer for peer in sorted(voters) if peer in caught_up and _stays(roster, peer)]
+                return Step("transfer", max(heirs, key=lambda peer: caught_up[peer])) if heirs else None
+            if is_spared(voters, node_id, {leader, *caught_up}):
                 return Step("remove", node_id)
-            heirs = [peer for peer in sorted(voters) if peer in caught_up and _stays(roster, peer)]
-            return Step("transfer", max(heirs, key=lambda peer: caught_up[peer])) if heirs else None
     for node_id, line in sorted(roster.items()):
         if line.wanted is Wanted.VOTER and node_id not in voters and node_id in caught_up:
             return Step("add", node_id)
     return None
+
+
+def is_spared(voters: Collection[str], node_id: str, present: Collection[str]) -> bool:
+    """Whether the voters would have a majority without `node_id`, too. present: who is in reach."""
+    left = [voter for voter in voters if voter != node_id]
+    return 2 * len([voter for voter in left if voter in present]) > len(left)
 
 
 def _stays(roster: Roster, node_id: str) -> bool:

@@ -104,7 +104,19 @@ class Membership:
     async def remove(self, node_id: str) -> str:
         """Let `node_id` belong no more; a leader hands over first. Returns and raises as add."""
         address = self._replica.admin.addresses.get(node_id, "")
-        return await self._change(lambda roster, voters: members.removed(roster, voters, node_id, address))
+
+        def change(roster: Roster, voters: tuple[str, ...]) -> Roster:
+            changed = members.removed(roster, voters, node_id, address)
+            present = [voter for voter in voters if voter == self._replica.id or self._connected(voter)]
+            if node_id in voters and not members.is_spared(voters, node_id, present):
+                left = ", ".join(voter for voter in voters if voter != node_id)
+                raise Refused(
+                    f"without {node_id} there would be no quorum: too few of {left} can be reached from "
+                    f"{self._replica.id}; bring them back, or remove or replace those that are gone first"
+                )
+            return changed
+
+        return await self._change(change)
 
     async def _change(
         self, make: Callable[[Roster, tuple[str, ...]], Roster], others: Txn = Txn(()), wait: bool = True

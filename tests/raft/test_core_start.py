@@ -48,7 +48,7 @@ def test_a_gap_between_snapshot_and_log_is_refused() -> None:
     """To begin anew at the snapshot would forget what this replica has acknowledged, and vote."""
     wal = journal(2, 2, first=9)
     with pytest.raises(
-        Corrupt, match="starts at index 9 but the newest snapshot ends at 5.*--recover-from-peers"
+        Corrupt, match=r"starts at index 9 but the newest snapshot ends at 5.*--recover-from-peers"
     ):
         align(wal, SnapshotMeta(5, 2, AB))
     assert [index for _, index, _ in wal[:]] == [9, 10]

@@ -85,7 +85,7 @@ def test_what_is_refused(change: object, why: str) -> None:
 def test_a_replacement_is_one_change_of_the_roster() -> None:
     both = replaced({}, ABC, "a", "d", "d:1")
     assert {node_id: line.wanted for node_id, line in both.items()} == {"a": REMOVED, "d": VOTER}
-    assert next_step(both, ABC, "b", {"d": 1}) == Step("remove", "a")
+    assert next_step(both, ABC, "b", {"c": 1, "d": 1}) == Step("remove", "a")
     assert next_step(both, ABC - {"a"}, "b", {"d": 1}) == Step("add", "d")
     with pytest.raises(Refused, match="--recover-from-peers"):
         replaced({}, ABC, "a", "a", "a:2")
@@ -111,7 +111,22 @@ def test_a_leader_that_shall_go_hands_over_to_the_best_of_those_that_stay() -> N
     assert next_step(wanted, ABC, "a", {"b": 7, "c": 9}) == Step("transfer", "b")
     assert next_step(roster(a=REMOVED), ABC, "a", {"b": 7, "c": 9}) == Step("transfer", "c")
     assert next_step(roster(a=REMOVED), ABC, "a", {}) is None
-    assert next_step(roster(a=REMOVED), ABC, "b", {}) == Step("remove", "a")
+    assert next_step(roster(a=REMOVED), ABC, "b", {"c": 9}) == Step("remove", "a")
+
+
+def test_nobody_is_removed_whom_the_quorum_needs() -> None:
+    """With c dead, a without b could commit nothing any more, not even that b comes back."""
+    wanted = roster(b=REMOVED)
+    assert next_step(wanted, ABC, "a", {"b": 9}) is None
+    assert next_step(wanted, ABC, "a", {"b": 9, "c": 9}) == Step("remove", "b")
+    assert next_step(roster(c=REMOVED), ABC, "a", {"b": 9}) == Step("remove", "c"), "the dead one may go"
+    assert next_step(wanted, "ab", "a", {}) == Step("remove", "b")
+    five = "abcde"
+    assert next_step(wanted, five, "a", {"b": 9, "c": 9}) is None
+    assert next_step(roster(e=REMOVED), five, "a", {"b": 9, "c": 9}) == Step("remove", "e")
+    instead = roster(b=REMOVED, d=VOTER)
+    assert next_step(instead, ABC, "a", {"b": 9, "d": 9}) == Step("add", "d"), "its successor comes first"
+    assert next_step(instead, {*ABC, "d"}, "a", {"b": 9, "d": 9}) == Step("remove", "b")
 
 
 def test_who_is_gone() -> None:

@@ -89,3 +89,16 @@ async def test_a_leader_hands_over_before_it_is_removed(four: Replicas) -> None:
     assert (await others[0].submit(put("a"), timeout_s=30.0)).applied
     with pytest.raises(Refused, match="is not a member"):
         await others[1].admin.remove(leader.id)
+
+
+async def test_a_replica_that_the_quorum_needs_is_not_removed(four: Replicas) -> None:
+    (dead, alive) = await four.followers()
+    leader = await four.leader()
+    await four.stop(dead.id)
+    await until(lambda: not leader.connected(dead.id), "its death is noticed")
+    with pytest.raises(Refused, match=f"without {alive.id} there would be no quorum"):
+        await leader.admin.remove(alive.id)
+    assert (await leader.submit(put("a"), timeout_s=30.0)).applied
+    assert await leader.admin.remove(dead.id) == "", "the dead one may go, and then the other"
+    await leader.admin.remove(alive.id)
+    await until(lambda: leader.node.voters == (leader.id,), "one is left")
