@@ -10,6 +10,7 @@ followers and watchers that lag a little are served.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -46,6 +47,7 @@ class Compactor:
         self._making: asyncio.Task[int] | None = None
         self._writing: set[str] = set()  # the name of the snapshot that is being written
         self._retry_at = 0.0
+        self._dropping = asyncio.Lock()
 
     def applied(self, command_bytes: int) -> None:
         self._bytes += command_bytes
@@ -118,7 +120,15 @@ class Compactor:
         return index
 
     async def _drop(self, index: int) -> None:
-        """Let go of the log below `index`, but for the trailing window and what transfers go on with."""
+        """Let go of the log below `index`, but for the trailing window and what transfers go on with.
+
+        One at a time: a snapshot made here and one from the leader may be done in the same moment, and two
+        threads must not wipe one segment or remove one file.
+        """
+        async with self._dropping:
+            await self._drop_now(index)
+
+    async def _drop_now(self, index: int) -> None:
         replica, config = self._replica, self._replica.config
         held = replica.transfers.held()
         furthest = index - max(config.keep_entries, limits.SNAPSHOTS_HELD * config.snapshot_entries)
@@ -133,7 +143,7 @@ class Compactor:
 async def write_file(disk: Disk, name: str, chunks: AsyncIterator[bytes]) -> int:
     """Write a file under a temporary name and rename it when it is durable; its size in bytes.
 
-    Raises DiskFull, DiskFailed.
+    Raises DiskFull, DiskFailed; then what was written is removed, as the log may need the space.
     """
     temporary = name + ".tmp"
     buffer = bytearray()
@@ -149,6 +159,8 @@ async def write_file(disk: Disk, name: str, chunks: AsyncIterator[bytes]) -> int
         await in_thread(partial(disk.append, temporary, bytes(buffer)))
         await in_thread(partial(snapshot.commit_file, disk, temporary, name))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            await in_thread(partial(disk.unlink, temporary))
         raise disk_error(error, f"writing snapshot {name}") from error
     return size + len(buffer)
 

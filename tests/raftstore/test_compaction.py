@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+
+import pytest
 
 from raftstore import limits
 from raftstore.compaction import paced, write_file
 from raftstore.embedded import EmbeddedStore
+from raftstore.errors import DiskFull
 from raftstore.settings import StoreConfig
 from raftstore.snapshot import snapshot_names
-from raftstore.wal import MemoryDisk
+from raftstore.wal import MemoryDisk, RealDisk
 from tests.raftstore.replicas import put, read, until
 
 
@@ -83,3 +87,40 @@ async def test_a_file_has_its_name_only_when_it_is_whole() -> None:
     assert all("a.snap" not in names for names in seen) and disk.list() == ["a.snap"]
     disk.power_cut()
     assert len(disk.read("a.snap")) == 3_500_000
+
+
+async def test_what_does_not_fit_on_the_disk_is_removed_again() -> None:
+    """The rest of a snapshot would keep the log from being written, which needs a few bytes only."""
+    disk = MemoryDisk(capacity=3 * limits.MIB)
+    disk.append("log", b"x" * limits.MIB)
+    with pytest.raises(DiskFull, match=r"writing snapshot a\.snap"):
+        await write_file(disk, "a.snap", paced([bytes(limits.MIB)] * 5))
+    assert disk.list() == ["log"] and disk.used() == limits.MIB
+
+
+class Meeting(RealDisk):
+    """Notes whether two threads were in sync_dir together."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.met = False
+        self._inside = threading.Semaphore(1)
+
+    def sync_dir(self) -> None:
+        first = self._inside.acquire(timeout=0.2)
+        self.met = self.met or not first
+        super().sync_dir()
+        if first:
+            threading.Event().wait(0.3)  # long enough for the other to come, if it may
+            self._inside.release()
+
+
+async def test_what_two_snapshots_let_go_of_goes_one_after_the_other(tmp_path: Path) -> None:
+    store = await EmbeddedStore.open(config(tmp_path))
+    compactor = store.replica.compactor
+    index = await compactor.take()
+    disk = compactor._disk = Meeting(store.replica.opened.directory.snapshot_path)
+    await asyncio.gather(compactor.installed(index), compactor.installed(index))
+    assert not disk.met
+    await store.close()
+    disk.close()
