@@ -136,7 +136,7 @@ def replaced(roster: Roster, voters: Collection[str], old: str, node_id: str, ad
     left = [voter for voter in voters if voter != old]
     line = roster.get(old)
     gone = removed(roster, voters, old, line.address if line else "")
-    return {**gone, node_id: added(roster, left, node_id, address, Wanted.VOTER)[node_id]}
+    return {**gone, node_id: added(gone, left, node_id, address, Wanted.VOTER)[node_id]}
 
 
 def unfinished(roster: Roster, voters: Collection[str]) -> str:

@@ -93,6 +93,15 @@ def test_a_replacement_is_one_change_of_the_roster() -> None:
         replaced({}, ABC, "z", "d", "d:1")
 
 
+@pytest.mark.parametrize("was", [VOTER, OBSERVER])
+def test_a_replica_that_was_added_is_replaced_like_one_of_the_first(was: Wanted) -> None:
+    voters = {*ABC, "d"} if was is VOTER else ABC
+    both = replaced(roster(d=was), voters, "d", "e", "e:1")
+    assert {node_id: line.wanted for node_id, line in both.items()} == {"d": REMOVED, "e": VOTER}
+    with pytest.raises(Refused, match="f is still to become a voter"):
+        replaced(roster(d=was, f=VOTER), voters, "d", "e", "e:1")
+
+
 def test_marks_of_the_removed_make_room_at_the_limit() -> None:
     full = {str(n): Entry(str(n), REMOVED) for n in range(64)}
     assert set(added(full, ABC, "d", "d:1", VOTER)) == {"d"}
