@@ -14,7 +14,7 @@ from chaos.sim.clients import Clients, History, Write
 from chaos.sim.coverage import Coverage, Reached
 from chaos.sim.disk import PowerLost
 from chaos.sim.host import Build, DiskSpeed, Host
-from chaos.sim.invariants import Checker, NotConverged
+from chaos.sim.invariants import Checker, NotConverged, TornWriteRefused
 from chaos.sim.network import Network
 from chaos.sim.watchers import Watcher
 from raftstore import entries
@@ -96,7 +96,7 @@ class Cluster:
     # --- processes -----------------------------------------------------------------------
 
     def start(self, host_id: str, *, rebuild: bool = True) -> bool:
-        """Whether it is up now. rebuild: a corrupt log is set aside, else Corrupt is raised."""
+        """Whether it is up now. rebuild: a log that is rotten is set aside, else Corrupt is raised."""
         host = self.hosts[host_id]
         if host.up:
             return True
@@ -104,9 +104,13 @@ class Cluster:
             try:
                 host.start()
             except (Corrupt, WrongDataDir) as error:
-                # Where the byte is rotten that tells the format, nothing tells it from a later release's.
-                if not rebuild or (isinstance(error, WrongDataDir) and not host.rotten):
+                if not rebuild:
                     raise
+                if not host.rotten:
+                    raise TornWriteRefused(
+                        f"{host_id} refuses a log that no bit of is rotten: {error}"
+                    ) from error
+                # WrongDataDir: where that byte tells the format, nothing tells it from a later release's.
                 self.trace(f"{host_id} is set aside: {error}")
                 host.set_aside()
                 host.start()

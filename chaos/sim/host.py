@@ -21,6 +21,7 @@ from raftstore.guard_messages import BadMessage
 from raftstore.machine import Applied
 from raftstore.node import Node, SnapshotMeta
 from raftstore.snapshot import commit_file, prune, save_in_slices, snapshot_name, snapshot_names
+from raftstore.wal.format import SECTOR_BYTES
 from raftstore.wal.journal import Batch
 from raftstore.wal.recovery import segment_names
 
@@ -146,7 +147,7 @@ class Host:
         self.rejoining = Rejoining(self)
         self._sync = self._making = None
         self._full, self._wiping = "", False
-        self.up = True
+        self.up, self.rotten = True, False
 
     def reach(self, place: Reached) -> None:
         self.cluster.reached[place] += 1
@@ -264,17 +265,20 @@ class Host:
         self.up = False
 
     def _tear(self) -> None:
-        """A write under way may have got somewhere."""
+        """A write under way may have got somewhere: a file grows to any byte, but a segment that is used again
+        changes by whole sectors, as disks and page caches do. (Zeros in the middle of one could be a client's.)"""
         sync = self._sync
         if sync is None or self.disk_rng.random() < 0.5 or sync.segment not in self.disk.list():
             return
         self.disk.put_out()
-        part, size = sync.data[: self.disk_rng.randint(0, 400)], self.disk.size(sync.segment)
+        count, size = self.disk_rng.randint(0, 400), self.disk.size(sync.segment)
         with suppress(OSError):  # a full disk takes what fits
             if size == sync.offset:
-                self.disk.append(sync.segment, part)
-            elif size >= sync.offset + len(part):  # a segment that is used again
-                self.disk.write_at(sync.segment, sync.offset, part)
+                self.disk.append(sync.segment, sync.data[:count])
+                return
+            count += -(sync.offset + count) % SECTOR_BYTES
+            if size >= sync.offset + count:
+                self.disk.write_at(sync.segment, sync.offset, sync.data[:count])
 
     # --- rot -----------------------------------------------------------------------------
 

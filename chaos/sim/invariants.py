@@ -95,6 +95,10 @@ class RotNotFound(Violation):
     """A replica does not start on a log that is not what it wrote."""
 
 
+class TornWriteRefused(Violation):
+    """A write that a crash has torn is cut off at the next start, and not taken for rot."""
+
+
 class NodeCrashed(Violation):
     """No message, fault or schedule makes a node raise."""
 

@@ -3,7 +3,9 @@
 Zeros behind the last batch of a segment are its unused end: files are used again.
 
 Only the last batch of the last segment can be *torn*: a crash interrupted its write,
-so it was never acknowledged, and what follows its last whole record is cut off.
+so it was never acknowledged, and it is cut off. As a whole, though some of its records may be
+there: a log is whole batches, or what is short in the middle of it could not be told from rot.
+A segment that is left with no batch goes, too.
 Everything else that does not read as it was written is *corrupt*: something that may
 have been acknowledged is gone. Then the replica must not vote or answer with what is
 left; it refuses to start and says how to get the data back from its peers.
@@ -96,7 +98,7 @@ class Recovered:
     """The state that the intact records add up to.
 
     tail_bytes is the intact length of the last segment, tail_size that of its file. `torn`
-    tells the operator what will be cut, `discard` names a segment whose very header is torn.
+    tells the operator what will be cut, `discard` names a segment of which nothing would be left.
     """
 
     log: LogEntries
@@ -117,9 +119,6 @@ class Recovered:
         if raw.kind is Type.ENTRY:
             self.lsn += 1
             self._add(raw.offset, *fields)
-            return
-        if raw.kind is Type.SYNC:
-            self.epoch = fields[0]
             return
         if raw.kind is Type.COMMIT:
             self.commit = fields[0]
@@ -144,9 +143,10 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """The batch being read: its number, and where its mark says that it ends."""
+    """The batch being read: its number, where its mark is, and where that says that it ends."""
 
     epoch: int
+    start: int
     end: int
 
 
@@ -176,7 +176,11 @@ def recover(disk: Disk, cluster_id: str | None = None, node_id: str | None = Non
         _check_header(state, name, header, cluster_id, node_id)
         reader.seeds[header.sequence] = header.seeds
         state.segments.append(Segment(name, header.sequence, state.lsn, header.seeds))
-        state.tail_bytes, state.tail_size = _replay(state, name, data, offset, last), len(data)
+        whole = _replay(state, name, data, offset, last)
+        if whole == offset:
+            state.discard = state.segments.pop().name
+            break
+        state.tail_bytes, state.tail_size = whole, len(data)
         state.segments[-1].last_lsn = state.lsn
         state.log.evict(state.lsn, state.commit)
     return state
@@ -204,27 +208,41 @@ def _check_header(
 
 
 def _replay(state: Recovered, name: str, data: bytes, offset: int, last: bool) -> int:
-    """Fold the records from `offset` on; the length of the intact part."""
+    """Fold the batches from `offset` on that are whole; where they end."""
     batch: _Batch | None = None
+    records: list[Raw] = []
     seeds = state.segments[-1].seeds
     while offset < len(data):
-        if (batch is None or offset >= batch.end) and is_blank(data, offset):
-            break
+        if batch is None or offset >= batch.end:
+            _fold(state, name, records)
+            if is_blank(data, offset):
+                break
         try:
             raw = decode_record(data, offset, seeds)
         except Damage as damage:
-            _judge(state, name, data, damage, batch, last, seeds)
-            return offset
-        try:
-            state.apply(raw)
-        except Damage as damage:  # intact, yet impossible: records before it are missing
-            raise Corrupt(f"{name} is corrupt at {damage}. {REMEDY}") from None
+            return _judge(state, name, data, damage, batch, last, seeds)
         offset = raw.end
         if raw.kind is Type.SYNC:
-            batch = _Batch(state.epoch, offset + raw.fields()[1])
+            # Earlier releases kept the records that were left of a torn batch, and went on behind them.
+            _fold(state, name, records)
+            state.epoch, size = raw.fields()
+            batch = _Batch(state.epoch, raw.offset, offset + size)
+        else:
+            records.append(raw)
     if batch is None or offset < batch.end:
-        _judge(state, name, data, Damage(offset, "the batch is cut off"), batch, last, seeds)
+        return _judge(state, name, data, Damage(offset, "the batch is cut off"), batch, last, seeds)
+    _fold(state, name, records)
     return offset
+
+
+def _fold(state: Recovered, name: str, records: list[Raw]) -> None:
+    """Apply what `records` holds, and empty it."""
+    try:
+        for raw in records:
+            state.apply(raw)
+    except Damage as damage:  # intact, yet impossible: records before it are missing
+        raise Corrupt(f"{name} is corrupt at {damage}. {REMEDY}") from None
+    records.clear()
 
 
 def _judge_header(state: Recovered, name: str, data: bytes, damage: Damage, last: bool) -> None:
@@ -243,17 +261,18 @@ def _judge(
     batch: _Batch | None,
     last: bool,
     seeds: Seeds,
-) -> None:
-    """Return when the damage is a torn write; raise Corrupt when it is not (see the module's table)."""
+) -> int:
+    """Where to cut, when the damage is a torn write; raise Corrupt when it is not (see the module's table)."""
     where = damage.offset
+    start = batch.start if batch is not None and where < batch.end else where
     proof = later_epoch(data, where, batch.epoch if batch else state.epoch, seeds)
     if not last:
         why = "a later segment exists"
     elif proof is not None:
         why = f"a later batch is intact at offset {proof}"
     elif _incomplete(where, len(data), batch) or has_hole(data, where, _written_end(data, where, batch)):
-        state.torn = f"{name} at offset {where}: {damage.reason}; {len(data) - where} bytes cut"
-        return
+        state.torn = f"{name} at offset {where}: {damage.reason}; {len(data) - start} bytes cut"
+        return start
     else:
         why = "its write was complete"
     raise Corrupt(f"{name} is corrupt at {damage} ({why}). {REMEDY}")
@@ -279,6 +298,6 @@ def _first_batch(data: bytes, epoch: int, seeds: Seeds) -> _Batch:
     """The batch that follows a damaged header. None intact: it ends past any cut-off header."""
     start = later_epoch(data, 0, epoch, seeds)
     if start is None:
-        return _Batch(epoch, HEADER_BYTES_MAX)
+        return _Batch(epoch, 0, HEADER_BYTES_MAX)
     number, size = decode_record(data, start, seeds).fields()
-    return _Batch(number, start + SYNC_RECORD_BYTES + size)
+    return _Batch(number, start, start + SYNC_RECORD_BYTES + size)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from raftstore.errors import Corrupt, WrongDataDir
 from raftstore.wal import MemoryDisk, Wal
-from raftstore.wal.format import SYNC_RECORD_BYTES
+from raftstore.wal.format import (
+    SYNC_RECORD_BYTES,
+    Type,
+    decode_header,
+    decode_record,
+    encode_record,
+    encode_sync,
+    seeds_of,
+)
 from raftstore.wal.recovery import recover
 
 FIRST = "000000000001.wal"
@@ -39,18 +47,55 @@ def cut(disk: MemoryDisk, name: str, size: int) -> MemoryDisk:
     return copy
 
 
-def test_every_prefix_of_the_last_batch_recovers_to_whole_records() -> None:
+def test_every_prefix_of_the_last_batch_recovers_to_the_batches_before() -> None:
     disk = MemoryDisk()
     lengths = write(disk, [1, 2, 3])
     for size in range(lengths[1], lengths[2] + 1):
         copy = cut(disk, FIRST, size)
         wal = open_wal(copy)
-        assert 3 <= wal.last_index <= 6
+        assert wal.last_index == (6 if size == lengths[2] else 3)
         assert [entry[1] for entry in wal[:]] == list(range(1, wal.last_index + 1))
         assert bool(wal.torn) == (size not in (lengths[1], lengths[2]))
         wal.add(b"next", wal.last_index + 1, 2)
         wal.flush()
         assert open_wal(copy)[-1] == (b"next", wal.last_index, 2)
+
+
+def test_after_a_torn_batch_the_next_one_may_need_a_new_segment() -> None:
+    """What was left of the torn one would look like an old segment that lost its end."""
+    disk = MemoryDisk()
+    lengths = write(disk, [1, 3])
+    for size in range(lengths[0], lengths[1]):
+        copy = cut(disk, FIRST, size)
+        write(copy, [1], segment_bytes=lengths[0] + 10)
+        assert open_wal(copy).last_index == 2 and len(copy.list()) == 2
+
+
+def test_the_batch_after_a_torn_one_may_be_torn_too() -> None:
+    disk = MemoryDisk()
+    lengths = write(disk, [1, 3])
+    for size in range(lengths[0], lengths[1], 5):
+        copy = cut(disk, FIRST, size)
+        (length,) = write(copy, [4])
+        for again in range(lengths[0], length):
+            assert open_wal(cut(copy, FIRST, again)).last_index == 1
+
+
+def test_what_earlier_releases_kept_of_a_torn_batch_is_read() -> None:
+    """They cut off its last record alone and wrote the next batch behind it."""
+    disk, ends = MemoryDisk(), []
+    wal = open_wal(disk)
+    for index in (1, 2, 3):
+        wal.add(b"kept", index, 1)
+    wal.flush()
+    data, seeds, offset = disk.read(FIRST), seeds_of(1), decode_header(disk.read(FIRST), FIRST)[1]
+    while offset < len(data):
+        offset = decode_record(data, offset, seeds).end
+        ends.append(offset)
+    next_batch = encode_record(Type.ENTRY, (3, 2, b"next"), seeds)
+    earlier = MemoryDisk()
+    earlier.append(FIRST, data[: ends[-2]] + encode_sync(2, len(next_batch), seeds) + next_batch)
+    assert open_wal(earlier)[:] == [(b"kept", 1, 1), (b"kept", 2, 1), (b"next", 3, 2)]
 
 
 def test_every_prefix_of_a_whole_log_opens() -> None:
@@ -143,7 +188,7 @@ def test_a_page_that_never_reached_the_disk_is_torn_though_later_ones_did() -> N
     copy.append(FIRST, data[:1024] + bytes(1024) + data[2048:])
     assert lengths[0] < 1024
     wal = open_wal(copy)
-    assert wal.torn and 1 < wal.last_index < 41
+    assert wal.torn and wal.last_index == 1
 
 
 def test_a_zeroed_page_in_a_synced_batch_is_corrupt() -> None:
