@@ -70,12 +70,17 @@ class Core:
         return int(self._engine.term)
 
     @property
+    def standing(self) -> tuple[object, ...]:
+        """Role, leader, term and voters, of which only equality means something: see whether any changed."""
+        return (*self._engine.standing, self.voters)
+
+    @property
     def commit_index(self) -> int:
-        return self._engine.commit_index
+        return int(self._engine.commit_index)
 
     @property
     def applied_index(self) -> int:
-        return self._engine.applied_index
+        return int(self._engine.applied_index)
 
     @property
     def first_index(self) -> int:
@@ -123,14 +128,14 @@ class Core:
         return self.is_quorum({p for p in self.peers if self.match_index(p) > commit} | {self.node_id})
 
     def match_index(self, peer: str) -> int:
-        return int(self._engine.match_indexes.get(PeerId(peer), 0))
+        return int(self._engine.match_indexes.get(peer, 0))
 
     def next_index(self, peer: str) -> int:
-        return int(self._engine.next_indexes.get(PeerId(peer), 0))
+        return int(self._engine.next_indexes.get(peer, 0))
 
     def replicates_to(self, peer: str) -> bool:
         """Whether this node, as leader, keeps a next and a match index for `peer`."""
-        return PeerId(peer) in self._engine.match_indexes
+        return peer in self._engine.match_indexes
 
     # --- events --------------------------------------------------------------------------
 

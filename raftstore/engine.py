@@ -71,8 +71,11 @@ OVERRIDDEN = (
     ),
     PrivateName("_checkCommandsToApply", 699, "last step of a tick: send what is new at once, as one batch"),
     PrivateName("__doChangeCluster", 1013, "a change must name the whole membership, not a difference"),
+    PrivateName("__getCurrentLogIndex", 1132, "reads the last entry to know its index"),
+    PrivateName("__getPrevLogIndexTerm", 1138, "reads an entry to know its term"),
     PrivateName("__getEntries", 1272, "copies the whole tail for each batch"),
     PrivateName("__sendAppendEntries", 1251, "to know what was sent; spins on peers that need a snapshot"),
+    PrivateName("__tryLogCompaction", 1421, "compaction is ours"),
 )
 # Attributes of an instance that we read or write.
 ATTRIBUTES = (
@@ -93,11 +96,13 @@ ATTRIBUTES = (
 
 class PeerId(str, BasePeerId):  # type: ignore[misc]  # pysyncobj has no types
     """A node's id as pysyncobj wants it. It looks its peers up in dicts all the time: those of a
-    `str` are compared and hashed in C."""
+    `str` are compared and hashed in C, and a plain `str` finds the same entry."""
 
+    __init__ = object.__init__
     __hash__ = str.__hash__
     __eq__ = str.__eq__
     __ne__ = str.__ne__
+    id = property(str.__str__)
 
 
 class _Codec:
@@ -117,6 +122,8 @@ class Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
 
     A peer is announced either as a voter or, without a vote, as an observer.
     """
+
+    ready = True
 
     def __init__(self, send: Callable[[str, Message], None]) -> None:
         super().__init__(None, None, [])
@@ -152,10 +159,7 @@ class _NoSockets:
 
 
 class _NoSnapshots:
-    """In place of pysyncobj's serializer, which is asked at each tick and for each absent peer."""
-
-    def checkSerializing(self) -> tuple[int, None]:
-        return syncobj.SERIALIZER_STATE.NOT_SERIALIZING, None
+    """In place of pysyncobj's serializer, which is asked for each absent peer."""
 
     def cancelTransmisstion(self, node: PeerId) -> None:
         """Nothing is ever in transmission."""
@@ -169,6 +173,9 @@ class Owner(Protocol):
 
     node_id: str
 
+    @property
+    def last_index(self) -> int: ...
+
     def may_campaign(self) -> bool: ...
 
     def election_timeout_s(self) -> float: ...
@@ -181,11 +188,18 @@ class Owner(Protocol):
 
     def entries_from(self, start: int | None, count: int | None, batch: bool) -> Sequence[Entry]: ...
 
+    def term_at(self, index: int, /) -> int | None: ...
+
     def sendable(self) -> tuple[int, int]: ...
 
     def is_behind(self, peer: str, /) -> bool: ...
 
     def send_heartbeat(self, peer: str, /) -> None: ...
+
+
+def _named(attribute: str) -> property:
+    """A name for an attribute, read in C: a few hundred times for each entry that is alone in its batch."""
+    return property(attrgetter(attribute), lambda self, value: setattr(self, attribute, value))
 
 
 class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
@@ -207,7 +221,13 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     # --- what it holds -------------------------------------------------------------------
 
     leads = property(SyncObj._isLeader)
-    term = property(attrgetter("raftCurrentTerm"))
+    term = property(attrgetter("_SyncObj__raftCurrentTerm"))
+    # All that tells one role from another: (state, leader, term).
+    standing = property(
+        attrgetter("_SyncObj__raftState", "_SyncObj__raftLeader", "_SyncObj__raftCurrentTerm")
+    )
+    commit_index = _named("_SyncObj__raftCommitIndex")
+    applied_index = _named("_SyncObj__raftLastApplied")
     # By peer, kept while it leads.
     next_indexes = property(attrgetter("_SyncObj__raftNextIndex"))
     match_indexes = property(attrgetter("_SyncObj__raftMatchIndex"))
@@ -219,24 +239,8 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
 
     @property
     def leader(self) -> str | None:
-        node = self._getLeader()
-        return None if node is None else str(node.id)
-
-    @property
-    def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
-
-    @commit_index.setter
-    def commit_index(self, index: int) -> None:
-        self._SyncObj__raftCommitIndex = index
-
-    @property
-    def applied_index(self) -> int:
-        return int(self._SyncObj__raftLastApplied)
-
-    @applied_index.setter
-    def applied_index(self, index: int) -> None:
-        self._SyncObj__raftLastApplied = index
+        node = self._SyncObj__raftLeader
+        return None if node is None else str(node)
 
     @property
     def election_deadline(self) -> float:
@@ -288,6 +292,16 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._owner.set_voters(change.before if reverse else change.after)
         return True
 
+    def _SyncObj__getCurrentLogIndex(self) -> int:
+        return self._owner.last_index
+
+    def _SyncObj__getPrevLogIndexTerm(self, next_index: int) -> tuple[int | None, int | None]:
+        term = self._owner.term_at(next_index - 1)
+        return (None, None) if term is None else (next_index - 1, term)
+
+    def _SyncObj__tryLogCompaction(self) -> None:
+        """See compaction.py."""
+
     def _SyncObj__getEntries(
         self, start: int | None, count: int | None = None, max_bytes: int | None = None
     ) -> Sequence[Entry]:
@@ -312,7 +326,6 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
 
 def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
     """pysyncobj's settings: everything that it would do by itself is off."""
-    never = 10**15
     return SyncObjConf(
         autoTick=False,
         journalFile=journal,
@@ -324,7 +337,5 @@ def _conf(config: RaftConfig, journal: Journal) -> SyncObjConf:
         connectionTimeout=config.election_timeout_max_s * 100,
         # Above the largest entry, or the core would cut entries into pickles (1280-1302).
         appendEntriesBatchSizeBytes=2 * BATCH_BYTES_MAX + KIB,
-        logCompactionMinEntries=never,
-        logCompactionMinTime=never,
         pollerType="select",
     )

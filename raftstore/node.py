@@ -159,6 +159,7 @@ class Node:
         self.guard = self.guard_type(port)
         self.counts = port.counts
         self._seen: tuple[str, str | None, int] = (self.role, None, self.term)
+        self._standing: tuple[object, ...] = ()
 
     # --- state ---------------------------------------------------------------------------
 
@@ -439,22 +440,29 @@ class Node:
 
     def _after_event(self) -> None:
         """Notice what changed, and tell proposals of a former leader that nobody knows."""
-        now_seen = (self.role, self.leader, self.term)
-        if now_seen != self._seen:
-            became_leader = self.is_leader and self._seen[::2] != now_seen[::2]
-            if became_leader:
-                self.guard.append.became_leader()
-                # Of an earlier leadership, and cut since: another log may still hold them.
-                cut = [i for i, p in self._proposals.items() if self._core.term_at(i) != p.term]
-                self._forget_proposals(cut)
-            self._seen = now_seen
-            self.on_role(*now_seen)
+        standing = self._core.standing
+        if standing != self._standing:
+            self._standing = standing
+            self._notice_role()
         if not self._proposals:
             return
         if self.is_leader:
             self._leader_until = self._clock()
         elif self._clock() - self._leader_until > self.config.election_timeout_max_s:
             self._forget_proposals(list(self._proposals))
+
+    def _notice_role(self) -> None:
+        now_seen = (self.role, self.leader, self.term)
+        if now_seen == self._seen:
+            return
+        became_leader = self.is_leader and self._seen[::2] != now_seen[::2]
+        if became_leader:
+            self.guard.append.became_leader()
+            # Of an earlier leadership, and cut since: another log may still hold them.
+            cut = [i for i, p in self._proposals.items() if self._core.term_at(i) != p.term]
+            self._forget_proposals(cut)
+        self._seen = now_seen
+        self.on_role(*now_seen)
 
     def _forget_proposals(self, indexes: Iterable[int]) -> None:
         for index in indexes:

@@ -37,8 +37,11 @@ class LogEntries:
     def __init__(
         self, reader: Reader, *, bytes_max: int = LOG_MEMORY_BYTES, count_max: int = LOG_MEMORY_ENTRIES
     ) -> None:
-        """bytes_max, count_max: of the commands in memory, when the rest is durable and committed."""
+        """first_index, last_index: 0 when there are none.
+
+        bytes_max, count_max: of the commands in memory, when the rest is durable and committed."""
         self.first_index = 0
+        self.last_index = 0
         self.lsns = array("Q")
         self._reader = reader
         self._bytes_max, self._count_max = bytes_max, count_max
@@ -55,10 +58,6 @@ class LogEntries:
         return len(self._terms)
 
     @property
-    def last_index(self) -> int:
-        return self.first_index + len(self._terms) - 1 if self._terms else 0
-
-    @property
     def in_memory(self) -> int:
         """How many of the entries have their commands in memory."""
         return len(self._recent)
@@ -69,6 +68,7 @@ class LogEntries:
         """The next entry; place 0: not known yet."""
         if not self._terms:
             self.first_index = index
+        self.last_index = index
         self.lsns.append(lsn)
         self._terms.append(term)
         self._sizes.append(len(command))
@@ -91,6 +91,7 @@ class LogEntries:
         for column in (self.lsns, self._terms, self._sizes, self._places, self._kinds):
             del column[at:]
         self._loaded, self._first = (0, []), self._first if at > 0 else None
+        self._ends()
 
     def drop(self, at: int) -> None:
         """Forget the entries below position `at`."""
@@ -102,9 +103,15 @@ class LogEntries:
         self.first_index += at
         if at > 0:
             self._first = None
+        self._ends()
 
     def clear(self) -> None:
         self.cut(0)
+
+    def _ends(self) -> None:
+        if not self._terms:
+            self.first_index = 0
+        self.last_index = self.first_index + len(self._terms) - 1 if self._terms else 0
 
     def evict(self, durable_lsn: int, committed_index: int) -> None:
         """Let go of the oldest commands when there are too many, down to three quarters of what may be."""

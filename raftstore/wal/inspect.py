@@ -55,7 +55,7 @@ def verify(path: Path | str) -> Report:
     return Report(
         segments=len(state.segments),
         records=state.lsn,
-        first_index=log.first_index if len(log) else 0,
+        first_index=log.first_index,
         last_index=log.last_index,
         term=state.term,
         vote=state.vote,

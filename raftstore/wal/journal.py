@@ -148,7 +148,7 @@ class Wal:
 
     @property
     def first_index(self) -> int:
-        return self._log.first_index if len(self._log) else 0
+        return self._log.first_index
 
     @property
     def last_index(self) -> int:
