@@ -2,9 +2,9 @@
 
 A backup is a snapshot (snapshot.py) under a name of its own: everything up to one index,
 request memory included. `restore` makes a data directory for each replica of a *new*
-cluster out of it: the indexes go on where the backup ends, so versions and watch
-positions stay comparable, but cluster id and voters are the new ones, so that a replica of
-the old cluster that is still running somewhere cannot join in.
+cluster out of it: versions stay what they were, and the indexes go on NEW_LIFE_GAP above the backup's, so
+that none that the old cluster gave out after it is given out again. Cluster id and voters are the new
+ones, so that a replica of the old cluster that is still running somewhere cannot join in.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftstore import limits
 from raftstore.compaction import paced, worked_out
 from raftstore.datadir import DataDir
 from raftstore.errors import DiskFailed, WrongDataDir
@@ -110,14 +111,15 @@ def restore(
             "(with a new CA), or what is left of the old one could join in"
         )
     state = _without_members(snapshot.state)
-    header = header_of(
-        state, term=snapshot.header.term, voters=voters, cluster_id=cluster_id, index=snapshot.header.index
-    )
+    index = snapshot.header.index + limits.NEW_LIFE_GAP
+    header = header_of(state, term=snapshot.header.term, voters=voters, cluster_id=cluster_id, index=index)
     try:
         with DataDir.open(data_dir, cluster_id=cluster_id, node_id=node_id) as directory:
             if any(directory.snapshot_path.iterdir()) or any(directory.wal_path.iterdir()):
                 raise WrongDataDir(f"{data_dir} is not empty: restore into a new directory")
+            directory.set_aside()  # while half of it is there, it must not be started from
             start_from(directory, header, state, term=header.term)
+            directory.recovered()
     except OSError as error:
         raise DiskFailed(f"{data_dir}: {error.strerror or error}") from error
     return header

@@ -56,7 +56,7 @@ class DataDir:
         Raises DataDirInUse, WrongDataDir, Corrupt (unreadable meta.json), OSError.
         """
         path = Path(path)
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path, 0o700)
         lock = _take_lock(path)
         try:
             meta = read_meta(path)
@@ -67,7 +67,7 @@ class DataDir:
             _check(path, meta, cluster_id, node_id)
             for name in (_WAL, _SNAPSHOTS):
                 (path / name).mkdir(mode=0o700, exist_ok=True)
-            _sync_dir(path)
+            sync_dir(path)
         except BaseException:
             os.close(lock)
             raise
@@ -87,8 +87,8 @@ class DataDir:
         for source in (self.wal_path, self.snapshot_path):
             source.rename(aside / source.name)
             source.mkdir(mode=0o700)
-        _sync_dir(aside)
-        _sync_dir(self.path)
+        sync_dir(aside)
+        sync_dir(self.path)
         return aside
 
     def recovered(self) -> None:
@@ -123,6 +123,15 @@ def read_meta(path: Path | str) -> Meta | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{file} is unreadable ({error!r}): restore it, or rebuild this replica") from error
+
+
+def _make(path: Path, mode: int = 0o777) -> None:
+    """With its parents, durably: what is synced in a directory is lost with the directory's name."""
+    if path.is_dir():
+        return
+    _make(path.parent)
+    path.mkdir(mode=mode, exist_ok=True)
+    sync_dir(path.parent)
 
 
 def _check(path: Path, meta: Meta, cluster_id: str, node_id: str) -> None:
@@ -168,10 +177,11 @@ def _write_meta(path: Path, meta: Meta) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path / _META)
-    _sync_dir(path)
+    sync_dir(path)
 
 
-def _sync_dir(path: Path) -> None:
+def sync_dir(path: Path) -> None:
+    """Return once creations, renames and removals in a directory are on the platter."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -101,6 +101,12 @@ PEER_WINDOW_BYTES = 4 * MIB
 # A replica whose disk is full takes no more entries into memory than this.
 UNWRITTEN_BYTES_MAX = 64 * MIB
 
+# --- a new life: restored from a backup, or recovered by one of few -------------------------
+# Its indexes begin so far above the last one that is known. What the old life did after that is lost, and
+# none of its indexes may be used again: a watcher would go on at one without what it misses, a version
+# match what it was not read from. More than a day of full load.
+NEW_LIFE_GAP = 1_000_000_000
+
 # --- snapshots of the state, and what is kept of the log ------------------------------------
 # Restarting replays what is beyond the snapshot: about a second's worth.
 SNAPSHOT_ENTRIES = 50_000

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from raftstore import members
-from raftstore.datadir import DataDir, read_meta
+from raftstore.datadir import DataDir, read_meta, sync_dir
 from raftstore.entries import REGULAR
 from raftstore.errors import Corrupt, DiskFailed, WrongDataDir
+from raftstore.limits import NEW_LIFE_GAP
 from raftstore.machine import StateMachine
 from raftstore.members import EVERYBODY_ELSE, ROSTER, Entry, Wanted
 from raftstore.snapshot import Header, Snapshot, header_of, load, load_latest, save, snapshot_names
@@ -26,6 +27,7 @@ from raftstore.state import State
 from raftstore.types import Record
 from raftstore.wal import RealDisk, Report, Wal
 from raftstore.wal import verify as verify_wal
+from raftstore.wal.entries import LogEntries
 from raftstore.wal.recovery import recover
 
 _WAL, _SNAPSHOTS = "wal", "snapshots"
@@ -88,7 +90,9 @@ def prepare_rebuild(path: Path | str, *, cluster_id: str, node_id: str) -> str:
     """
     path, why = Path(path), "there is no data"
     try:
-        if read_meta(path) is not None and verify(path).log.records > 0:
+        if read_meta(path) is None:
+            _set_unowned_aside(path)
+        elif verify(path).log.records > 0:
             return "the data is whole: starting with it"
     except Corrupt as error:
         why = str(error)
@@ -106,7 +110,8 @@ def new_cluster(path: Path | str) -> Found:
     """Make the replica of a stopped data directory the only voter. Blocks.
 
     Everything in its log counts from now on as committed. What was there is kept in
-    set-aside-N. Returns what it starts from. Raises as verify and DataDir.open.
+    set-aside-N. Returns what was found; the log goes on NEW_LIFE_GAP above its last index.
+    Raises as verify and DataDir.open.
     """
     path = Path(path)
     found = verify(path)
@@ -118,7 +123,13 @@ def new_cluster(path: Path | str) -> Found:
     with DataDir.open(path, cluster_id=found.cluster_id, node_id=found.node_id) as directory:
         state, term = _replayed(directory)
         state = _alone(state, found.node_id, path)
-        header = header_of(state, term=state.term, voters=[found.node_id], cluster_id=found.cluster_id)
+        header = header_of(
+            state,
+            term=state.term,
+            voters=[found.node_id],
+            cluster_id=found.cluster_id,
+            index=state.index + NEW_LIFE_GAP,
+        )
         directory.set_aside()
         start_from(directory, header, state, term=term)
         directory.recovered()
@@ -136,8 +147,10 @@ def start_from(directory: DataDir, header: Header, state: State, *, term: int) -
         disk.close()
     meta = directory.meta
     wal = Wal.open(RealDisk(directory.wal_path), cluster_id=meta.cluster_id, node_id=meta.node_id)
-    wal.setCurrentTerm(max(term, header.term), None)
-    wal.close()
+    try:
+        wal.setCurrentTerm(max(term, header.term), None)
+    finally:
+        wal.close()
 
 
 # --- inside -------------------------------------------------------------------------------------
@@ -159,10 +172,16 @@ def _drop_unreadable_meta(path: Path) -> None:
     try:
         read_meta(path)
     except Corrupt:
+        _set_unowned_aside(path)  # first: interrupted, the next try finds the damage again
         os.replace(path / "meta.json", path / "meta.json.corrupt")
-        for name in (_WAL, _SNAPSHOTS):  # DataDir.open refuses logs that it cannot tell the owner of
-            if (path / name).is_dir():
-                _move_aside(path, name)
+        sync_dir(path)
+
+
+def _set_unowned_aside(path: Path) -> None:
+    """DataDir.open refuses logs that it cannot tell the owner of."""
+    for name in (_WAL, _SNAPSHOTS):
+        if (path / name).is_dir() and any((path / name).iterdir()):
+            _move_aside(path, name)
 
 
 def _move_aside(path: Path, name: str) -> None:
@@ -172,6 +191,8 @@ def _move_aside(path: Path, name: str) -> None:
     aside = path / f"set-aside-unowned-{number}"
     aside.mkdir(mode=0o700, exist_ok=True)
     (path / name).rename(aside / name)
+    sync_dir(aside)
+    sync_dir(path)
 
 
 def _replayed(directory: DataDir) -> tuple[State, int]:
@@ -181,7 +202,7 @@ def _replayed(directory: DataDir) -> tuple[State, int]:
         snapshot, found = load_latest(snapshots), recover(logs)
         machine = StateMachine(snapshot.state) if snapshot else StateMachine()
         index, term = (snapshot.header.index, snapshot.header.term) if snapshot else (0, 0)
-        for position in range(max(0, index + 1 - found.log.first_index), len(found.log)):
+        for position in range(_position_after(found.log, index, term), len(found.log)):
             payload, index, term = found.log.entry(position)
             if payload[:1] == REGULAR:
                 machine.apply(index, term, payload[1:])
@@ -189,6 +210,14 @@ def _replayed(directory: DataDir) -> tuple[State, int]:
         logs.close()
         snapshots.close()
     return machine.state.at(index, term), found.term
+
+
+def _position_after(log: LogEntries, index: int, term: int) -> int:
+    """Where the log goes on after the snapshot. Its end, when it contradicts the snapshot: then it is the stale log
+    that the snapshot was to replace (see core_start.align), and what is in it above is not the cluster's."""
+    at = index - log.first_index
+    stale = 0 <= at < len(log) and log.term(at) != term
+    return len(log) if stale else max(0, at + 1)
 
 
 def _alone(state: State, node_id: str, path: Path) -> State:

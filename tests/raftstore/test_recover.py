@@ -11,6 +11,7 @@ from raftstore.codec import encode_batch
 from raftstore.datadir import DataDir, read_meta
 from raftstore.entries import NO_OP, REGULAR, Change
 from raftstore.errors import Corrupt, WrongDataDir
+from raftstore.limits import NEW_LIFE_GAP
 from raftstore.machine import StateMachine
 from raftstore.members import EVERYBODY_ELSE, ROSTER, Entry, Wanted, decode, encode
 from raftstore.recover import new_cluster, prepare_rebuild, verify
@@ -154,6 +155,16 @@ def test_an_unreadable_meta_is_replaced_and_its_log_kept(data: Path) -> None:
     assert list(data.glob(f"set-aside-unowned-*/wal/{name}"))
 
 
+def test_a_log_whose_meta_is_lost_is_kept_aside_too(data: Path) -> None:
+    """Also what is left when setting aside an unreadable one is interrupted."""
+    name = segment(data).name
+    (data / "meta.json").unlink()
+    prepare_rebuild(data, **IDS)
+    meta = read_meta(data)
+    assert meta is not None and meta.recovering
+    assert list(data.glob(f"set-aside-unowned-*/wal/{name}"))
+
+
 def test_another_replicas_data_is_not_touched(data: Path) -> None:
     flip(segment(data), segment(data).stat().st_size // 2)
     with pytest.raises(WrongDataDir, match="belongs to node 'n1'"):
@@ -169,7 +180,8 @@ def test_the_survivor_keeps_its_whole_log_and_votes_alone(data: Path) -> None:
     assert new_cluster(data).log.last_index == 6
     found = verify(data)
     (header,) = found.snapshots
-    assert (header.index, header.term, header.voters, found.log.term) == (6, 3, ("n1",), 4)
+    index = 6 + NEW_LIFE_GAP
+    assert (header.index, header.term, header.voters, found.log.term) == (index, 3, ("n1",), 4)
     assert not found.recovering
     assert (data / "set-aside-1" / "wal" / name).exists()
     snapshot = load_latest(RealDisk(data / "snapshots"))
@@ -182,6 +194,20 @@ def test_the_survivor_keeps_its_whole_log_and_votes_alone(data: Path) -> None:
         EVERYBODY_ELSE: Entry("", Wanted.REMOVED),
         "n1": Entry("h1:1", Wanted.VOTER),
     }
+
+
+def test_a_stale_log_that_a_snapshot_was_to_replace_is_not_counted(data: Path) -> None:
+    """Killed after the snapshot from the leader had its name, and before the log was void: entries 5 and 6
+    here are of a leader that had lost."""
+    disk, machine = RealDisk(data / "snapshots"), StateMachine()
+    machine.apply(4, 5, command("theirs")[1:])
+    save(disk, header_of(machine.state, term=5, voters=["n1", "n2"], cluster_id="c1"), machine.state)
+    assert verify(data).last == (5, 4)
+    disk.close()
+    new_cluster(data)
+    snapshot = load_latest(RealDisk(data / "snapshots"))
+    assert snapshot is not None and snapshot.header.term == 5
+    assert {record.key.name for record in snapshot.state.scan()} - {ROSTER.name} == {"theirs"}
 
 
 def test_what_is_being_rebuilt_cannot_found_a_cluster(data: Path) -> None:
