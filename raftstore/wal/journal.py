@@ -356,10 +356,11 @@ class Wal:
         more segments than needed, never a gap.
         """
         with self._io:
+            first = self._log.lsns[:1]  # one step, and the first: the loop may change the log meanwhile
             if self._durable_lsn < self._void_lsn:
                 return 0  # a crash now would bring back what that record voids
-            first = self._log.lsns[:1]  # one step, as the loop may change it meanwhile
-            limit = min(first[0] if first else self._lsn + 1, self._durable_lsn + 1)
+            # Below what is durable, so that the next segment is, too: it restates term and vote.
+            limit = min(first[0] if first else self._durable_lsn, self._durable_lsn)
             removed = 0
             while len(self._segments) > 1 and self._segments[0].last_lsn < limit:
                 self._let_go(self._segments[0].name)

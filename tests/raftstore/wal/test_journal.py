@@ -149,6 +149,21 @@ def test_hard_state_and_commit_survive_the_removal_of_the_segment_that_held_them
     assert (again.getCurrentTerm(), again.getVotedForNodeId(), again.getRaftCommitIndex()) == (5, "n9", 1)
 
 
+def test_a_segment_is_kept_until_the_next_one_which_restates_the_vote_is_durable() -> None:
+    """A follower may apply, and snapshot, what a majority of others has on disk and its own has not."""
+    disk = MemoryDisk()
+    wal = open_wal(disk, 300)
+    wal.setCurrentTerm(5, "n9")
+    while len(wal.segments) < 2:
+        wal.flush()
+        wal.add(b"y" * 60, wal.last_index + 1, 5)
+        wal.take()
+    wal.drop_to(wal.last_index)
+    disk.power_cut()
+    again = open_wal(disk, 300)
+    assert (again.getCurrentTerm(), again.getVotedForNodeId()) == (5, "n9")
+
+
 def test_garbage_is_kept_until_the_record_that_voids_it_is_durable() -> None:
     disk = MemoryDisk()
     wal = filled(disk, 20, segment_bytes=300, size=50)
