@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
 from raftstore import collector
 from raftstore.core import SnapshotMeta
 from raftstore.datadir import DataDir
-from raftstore.errors import DiskFailed, StoreError
+from raftstore.errors import DiskFailed
 from raftstore.group_commit import ReplicaWal
 from raftstore.machine import StateMachine
 from raftstore.settings import StoreConfig, parse_address
@@ -58,26 +59,25 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 def _open_disk(config: StoreConfig, cluster_id: str, tls: Tls | None, listen: Address) -> Opened:
-    try:
-        directory = DataDir.open(config.data_dir, cluster_id=cluster_id, node_id=config.node_id)
-    except OSError as error:
-        raise DiskFailed(f"{config.data_dir}: {error.strerror or error}") from error
-    try:
-        if config.recover_from_peers:
-            aside = directory.set_aside()
-            log.warning(
-                "rebuilding from the peers; what was here is in %s", aside or "no place: it was empty"
+    with ExitStack() as undo:
+        try:
+            directory = DataDir.open(config.data_dir, cluster_id=cluster_id, node_id=config.node_id)
+            undo.callback(directory.close)
+            if config.recover_from_peers:
+                aside = directory.set_aside()
+                log.warning(
+                    "rebuilding from the peers; what was here is in %s", aside or "no place: it was empty"
+                )
+            snapshots, logs = (
+                undo.enter_context(closing(RealDisk(path)))
+                for path in (directory.snapshot_path, directory.wal_path)
             )
-        snapshots, logs = RealDisk(directory.snapshot_path), RealDisk(directory.wal_path)
-        with collector.settling():
-            snapshot = load_latest(snapshots, cluster_id=cluster_id)
-            wal = ReplicaWal.open(logs, cluster_id=cluster_id, node_id=config.node_id)
-    except OSError as error:
-        directory.close()
-        raise DiskFailed(f"{config.data_dir}: {error.strerror or error}") from error
-    except StoreError:
-        directory.close()
-        raise
+            with collector.settling():
+                snapshot = load_latest(snapshots, cluster_id=cluster_id)
+                wal = ReplicaWal.open(logs, cluster_id=cluster_id, node_id=config.node_id)
+        except OSError as error:
+            raise DiskFailed(f"{config.data_dir}: {error.strerror or error}") from error
+        undo.pop_all()
     assert isinstance(wal, ReplicaWal)  # open() makes what it was called on
     if wal.torn:
         log.warning("%s", wal.torn)

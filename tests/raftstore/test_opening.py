@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from raftstore.certs import BadCertificate, create_ca, issue
-from raftstore.errors import DataDirInUse, DiskFailed, WrongDataDir
+from raftstore.errors import Corrupt, DataDirInUse, DiskFailed, WrongDataDir
 from raftstore.opening import open_replica
 from raftstore.settings import StoreConfig
 
@@ -42,3 +43,13 @@ async def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(DiskFailed, match="data"):
         await open_replica(config(tmp_path))
+
+
+async def test_what_cannot_be_opened_is_let_go_of(tmp_path: Path) -> None:
+    await (await open_replica(config(tmp_path))).close()
+    (tmp_path / "data" / "snapshots" / f"{7:020d}.snap").write_bytes(b"no snapshot")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(Corrupt, match="this is no snapshot"):
+            await open_replica(config(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before
