@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from mesh.policy.destination import resolve
 from mesh.policy.inbound import InboundRules, from_entries, inbound_rules
 from mesh.policy.kinds import POLICY_KINDS
 from mesh.policy.merge import merge_confs
@@ -34,7 +35,7 @@ from mesh.policy.subset import (
 )
 from mesh.policy.targetref import find_route, match_policies, ordered_policies
 from mesh.policy.typed import CONF_TYPES
-from mesh.policy.values import Item, target_of
+from mesh.policy.values import Entry, Item, target_of
 from mesh.resource import SERVICE_TAG
 from xds.config.otelrefs import resolved
 from xds.engine import Context, derivation
@@ -43,6 +44,9 @@ KINDS = tuple(kind.name for kind in POLICY_KINDS)
 
 BY_CALLER = frozenset({"MeshAccessLog", "MeshRateLimit", "MeshTimeout"})
 """Kinds beside permissions and faults whose `rules` may be for some callers only."""
+
+INHERITED = frozenset({"MeshTimeout"})
+"""Kinds whose conf for a route leaves what it does not set as it is for the destination."""
 
 Names = tuple[str, ...]
 KindConfs = tuple[tuple[str, str], ...]
@@ -184,24 +188,35 @@ def route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str) -> 
     return to_text(ctx, kind, mesh, names, key) if key in to_keys(ctx, kind, mesh, names) else ""
 
 
+def conf_of_route(ctx: Context, kind: str, mesh: str, names: Names, route: str, base: str) -> str:
+    """What a kind says of one MeshHTTPRoute (its KRI) where `base` holds for the destination (JSON; "" for
+    nothing); "" when nothing is for the route itself."""
+    if kind in INHERITED:
+        return by_route_conf(ctx, kind, mesh, names, route, base)
+    own = route_conf(ctx, kind, mesh, names, route)
+    return by_route_conf(ctx, kind, mesh, names, route, own or base) or own
+
+
 @derivation
 def by_route_conf(ctx: Context, kind: str, mesh: str, names: Names, route: str, base: str) -> str:
-    """The conf of a kind for one MeshHTTPRoute (its KRI) by policies that select that route at the top, merged over
-    `base`, what holds for the destination (JSON; "" for nothing); "" when no policy selects the route."""
-    items = [item for item in _items(ctx, kind, mesh, names) if _selects_route(ctx, item, route)]
-    entries = sort_outbound(outbound_entries(items))
+    """The conf of a kind for one MeshHTTPRoute (its KRI) by policies that select that route at the top, and for
+    INHERITED kinds by `to` elements for it, merged over `base` (JSON; "" for nothing); "" when there are none."""
+    found = sort_outbound(outbound_entries(_items(ctx, kind, mesh, names)))
+    entries = [entry for entry in found if _is_for_route(ctx, kind, entry, with_section(route, ""))]
     if not entries:
         return ""
     below = [msgspec.json.decode(base)] if base else []
     return text_of(merge_confs(kind, [*below, *(entry.conf for entry in entries)])[0])
 
 
-def _selects_route(ctx: Context, policy: Item, route: str) -> bool:
-    top = target_of(policy)
-    if top["kind"] != "MeshHTTPRoute":
+def _is_for_route(ctx: Context, kind: str, entry: Entry, route: str) -> bool:
+    meta, top = entry.source.meta, entry.top
+    if top["kind"] == "MeshHTTPRoute":
+        found = find_route(ctx, meta, top.get("name") or "")
+        return found is not None and found.meta.kri == route
+    if kind not in INHERITED or entry.target["kind"] != "MeshHTTPRoute":
         return False
-    found = find_route(ctx, policy.meta, top.get("name") or "")
-    return found is not None and found.meta.kri == with_section(route, "")
+    return any(each.kri == route for each in resolve(ctx, meta, entry.target))
 
 
 def _text_of_rule(kind: str, rule: Rule, conf_index: int = 0) -> str:

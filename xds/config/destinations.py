@@ -77,9 +77,7 @@ def outbound_items(
     own = cluster_name(facts, port, profile)
 
     def confs_of_route(kind: str, names: confs.Names, kri: str) -> str:
-        own = confs.route_conf(ctx, kind, profile.mesh, names, kri)
-        base = own or dict(policies).get(kind, "")
-        return confs.by_route_conf(ctx, kind, profile.mesh, names, kri, base) or own
+        return confs.conf_of_route(ctx, kind, profile.mesh, names, kri, dict(policies).get(kind, ""))
 
     found, splits = _routes(profile, policies, port.protocol, own, backends, confs_of_route)
     if any(own == split.cluster for route in found for split in route.splits) or not splits:
@@ -120,8 +118,7 @@ def service_items(
     own = backends.add_service(tags)
 
     def confs_of_route(kind: str, names: confs.Names, kri: str) -> str:
-        base = dict(policies).get(kind, "")
-        return confs.by_route_conf(ctx, kind, profile.mesh, names, kri, base)
+        return confs.conf_of_route(ctx, kind, profile.mesh, names, kri, dict(policies).get(kind, ""))
 
     found, splits = _routes(profile, policies, protocol, own, backends, confs_of_route)
     outbound = Outbound(

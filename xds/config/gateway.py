@@ -286,9 +286,8 @@ class _Shape:
         """What policies say of one MeshHTTPRoute."""
         for kind, selected in names:
             if kri and kind in ROUTE_KINDS | GATEWAY_ROUTE_KINDS:
-                own = confs.route_conf(self.ctx, kind, self.facts.mesh, selected, kri)
-                base = own or dict(of_mesh).get(kind, "")
-                text = confs.by_route_conf(self.ctx, kind, self.facts.mesh, selected, kri, base) or own
+                base = dict(of_mesh).get(kind, "")
+                text = confs.conf_of_route(self.ctx, kind, self.facts.mesh, selected, kri, base)
                 if text:
                     yield kind, text
 

@@ -132,8 +132,7 @@ def test_one_that_says_what_holds_anyway_hides_others_too() -> None:
     assert found["b to[0]"] == "is overridden by MeshTimeout 'a'"
 
 
-def test_who_is_hidden_by_one_of_less_weight_is_found_all_the_same() -> None:
-    """Of destinations that are known by tags the name of a policy counts before what its `to` points at."""
+def test_of_services_known_by_tags_the_one_for_the_service_hides_the_one_for_the_mesh() -> None:
     outbound = {"outbound": [{"port": 10001, "tags": {"kuma.io/service": "api"}}]}
     view = world(
         dataplane("web", 8080, networking=outbound),
@@ -144,5 +143,28 @@ def test_who_is_hidden_by_one_of_less_weight_is_found_all_the_same() -> None:
     explanation = explained(view, CLUSTER, "api", "connectTimeout")
     assert explanation.value == "7s"
     found = reasons(explanation)
-    assert found["all to[0]"] == "is overridden by MeshTimeout 'slow'"
-    assert found["particular to[0]"] == "is overridden by MeshTimeout 'slow', MeshTimeout 'all'"
+    assert found["particular to[0]"] == "is overridden by MeshTimeout 'slow'"
+    assert found["all to[0]"] == "is overridden by MeshTimeout 'slow', MeshTimeout 'particular'"
+
+
+def test_who_is_hidden_by_one_of_less_weight_is_found_all_the_same() -> None:
+    """What is said of a route counts before what is said of its destination, whoever says it."""
+    route = {"kind": "MeshHTTPRoute", "name": "r"}
+    rule = {"matches": [{"path": {"type": "Exact", "value": "/slow"}}], "default": {}}
+    view = world(
+        policy("MeshHTTPRoute", "r", to=[{"targetRef": TO_API, "rules": [rule]}]),
+        _requests("a", route, "7s"),
+        _requests("b", route, "9s"),
+        _requests("wide", TO_MESH, "3s", targetRef={"kind": "Dataplane", "name": "web"}),
+    )
+    path = "filterChains[0].filters[0].typedConfig.routeConfig.virtualHosts[0].routes[0].route.timeout"
+    explanation = explained(view, LISTENER, "outbound:241.0.0.1:80", path)
+    assert explanation.value == "7s"
+    found = reasons(explanation)
+    assert found["b to[0]"] == "is overridden by MeshTimeout 'a'"
+    assert found["wide to[0]"] == "is overridden by MeshTimeout 'a', MeshTimeout 'b'"
+
+
+def _requests(name: str, target: Any, value: str, **spec: Any) -> Any:
+    default = {"http": {"requestTimeout": value}}
+    return policy("MeshTimeout", name, to=[{"targetRef": target, "default": default}], **spec)

@@ -82,6 +82,16 @@ def test_a_route_has_its_own() -> None:
     assert [found["route"]["timeout"] for found in sidecar.routes(HTTP_OUT)] == ["9s", "9s", "15s"]
 
 
+def test_a_route_keeps_what_its_own_leaves_open_from_the_destination_not_from_the_mesh() -> None:
+    own = to("MeshTimeout", {"http": {"requestTimeout": "9s"}}, {"kind": "MeshHTTPRoute", "name": "r"}, "own")
+    service = {"kind": "MeshService", "name": "api"}
+    of_api = to("MeshTimeout", {"http": {"requestTimeout": "8s", "streamIdleTimeout": "7s"}}, service, "api")
+    of_mesh = to("MeshTimeout", {"http": {"requestTimeout": "6s", "streamIdleTimeout": "5s"}}, name="mesh")
+    sidecar = Sidecar(route("r", prefix("/slow")), own, of_api, of_mesh)
+    found = [(r["route"]["timeout"], r["route"]["idleTimeout"]) for r in sidecar.routes(HTTP_OUT)]
+    assert found == [("9s", "7s"), ("9s", "7s"), ("8s", "7s")]
+
+
 def test_one_destination_leaves_the_others_alone() -> None:
     sidecar = Sidecar(to("MeshTimeout", CONF, {"kind": "MeshService", "name": "api"}))
     assert sidecar.cluster(HTTP_CLUSTER)["connectTimeout"] == "7s"
