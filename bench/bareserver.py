@@ -1,7 +1,8 @@
 """The floor of the xDS benchmark: a gRPC server that sends given bytes to given streams, and no more.
 
-It stands on the same gRPC as the product, but derives, compares, splices and remembers nothing. What
-it needs for the same bytes to the same streams, and their ACKs, nobody on this transport can beat.
+It stands on the same gRPC as the product, with the same options, but derives, compares, splices and
+remembers nothing. What it needs for the same bytes to the same streams, and their ACKs, nobody on this
+transport can beat.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from xds.server import DELTA_METHOD, SERVICE
+from xds.server import DELTA_METHOD, OPTIONS, SERVICE
 
 
 class BareServer:
     """Streams are numbered in the order in which they came."""
 
     def __init__(self) -> None:
-        self._server = grpc.aio.server(options=(("grpc.max_send_message_length", -1),))
+        self._server = grpc.aio.server(options=OPTIONS)
         self._queues: list[asyncio.Queue[bytes]] = []
         self._received = 0
         self._wanted = 0

@@ -23,7 +23,6 @@ import select
 import socket
 import struct as structs
 import sys
-import time
 from collections.abc import Iterable
 
 from bench import wire
@@ -35,7 +34,6 @@ from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 PATH = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 FEATURES = ["feature-delta-grpc", "feature-dynamic-routes", "feature-strict-inbound-ports"]
 READ_BYTES = 1 << 18
-PACE_S = 0.003  # the bare server, which admits nobody at a rate, cancels streams when thousands come at once
 
 
 def _literal(name: bytes, value: bytes) -> bytes:
@@ -195,8 +193,6 @@ class Load:
             if words[0] == b"connect":
                 for number in range(int(words[1]), int(words[2])):
                     self._connect(number)
-                    if self._ack_only:
-                        time.sleep(PACE_S)
             else:
                 self._reconnect()
         return bool(data)

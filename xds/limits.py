@@ -26,9 +26,16 @@ RESUME_WAIT_S = 1.0
 PENDING_STREAMS_MAX = 1_000_000
 PENDING_STREAMS_HARD_MAX = 2_000_000
 
+# gRPC cancels streams that waited 30 s to be accepted, whatever their number. Accepting takes a turn of
+# the loop each, and a few milliseconds of work follow: of 5,000 proxies the last wait longer. They are not
+# stuck but in a queue, which ends; who loses patience leaves it by itself.
+ACCEPT_WAIT_MAX_S = 3600
+
 # A first request must follow the opening of a stream. A client that opens and stays silent holds
-# memory for nothing.
+# memory for nothing. We look so many times within that time whether it is still silent: a loop that was
+# busy looks late, and has not read what is there.
 FIRST_REQUEST_TIMEOUT_S = 10.0
+FIRST_REQUEST_LOOKS = 10
 
 # HTTP/2 pings towards idle clients, so that a proxy that vanished (power, NAT) is noticed.
 KEEPALIVE_INTERVAL_S = 30.0

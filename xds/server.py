@@ -12,8 +12,9 @@ module; another transport needs `send`, `end`, and someone to call `on_message` 
 Kuma's bootstrap also has Envoy ask for health checks on this port (HDS). There are none to ask for, so
 that stream is accepted and stays quiet: refused, Envoy would log it and ask again every second, forever.
 
-Traps that the options below avoid: gRPC refuses streams beyond 1,000 that wait to be accepted,
-which loses proxies in a reconnect storm, and closes connections that ping "too often".
+Traps that the options below avoid: gRPC refuses streams beyond 1,000 that wait to be accepted, and
+cancels those that waited for 30 s, which loses proxies in a reconnect storm; and it closes connections
+that ping "too often".
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import grpc.aio
 from xds.delta import DeltaSession
 from xds.gate import Gate
 from xds.limits import (
+    ACCEPT_WAIT_MAX_S,
     CLIENT_PING_INTERVAL_MIN_S,
     FIRST_REQUEST_TIMEOUT_S,
     KEEPALIVE_INTERVAL_S,
@@ -49,11 +51,12 @@ HEALTH_SERVICE = "envoy.service.health.v3.HealthDiscoveryService"
 HEALTH_METHOD = "StreamHealthCheck"
 STOPPING = "the control plane is stopping"
 
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", -1),
     ("grpc.server.max_pending_requests", PENDING_STREAMS_MAX),
     ("grpc.server.max_pending_requests_hard_limit", PENDING_STREAMS_HARD_MAX),
+    ("grpc.server_max_unrequested_time_in_server", ACCEPT_WAIT_MAX_S),
     ("grpc.keepalive_time_ms", int(KEEPALIVE_INTERVAL_S * 1000)),
     ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1000)),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", int(CLIENT_PING_INTERVAL_MIN_S * 1000)),
@@ -119,7 +122,7 @@ class AdsServer:
 
         Raises OSError when the address cannot be bound.
         """
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=OPTIONS)
         handlers = {
             DELTA_METHOD: grpc.stream_stream_rpc_method_handler(self._handler(DeltaSession)),
             SOTW_METHOD: grpc.stream_stream_rpc_method_handler(self._handler(SotwSession)),

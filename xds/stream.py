@@ -16,7 +16,7 @@ from typing import Protocol
 
 from xds.effects import Effect, Opened, Refuse, Send
 from xds.gate import Gate
-from xds.limits import FIRST_REQUEST_TIMEOUT_S
+from xds.limits import FIRST_REQUEST_LOOKS, FIRST_REQUEST_TIMEOUT_S
 from xds.session import Session
 from xds.source import Admission, ConfigSource, NodeInfo, ProxyHandle, Refused
 from xds.status import StreamStatus
@@ -75,7 +75,8 @@ class Stream:
         self._handle: ProxyHandle | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(first_request_timeout, self._silent)
+        self._timer: asyncio.TimerHandle | None = None
+        self._expect(first_request_timeout / FIRST_REQUEST_LOOKS, FIRST_REQUEST_LOOKS)
 
     @property
     def status(self) -> StreamStatus:
@@ -182,6 +183,11 @@ class Stream:
         self._timer = None
         self._do(self.session.tick(self._loop.time()))
 
-    def _silent(self) -> None:
-        self._timer = None
-        self.end("DEADLINE_EXCEEDED", "no request came after the stream was opened")
+    def _expect(self, pause: float, looks: int) -> None:
+        """A first request, before we looked so many times. However late the loop comes to look, it reads what
+        is there several times in between: that it was busy itself is not silence."""
+        if looks:
+            self._timer = self._loop.call_later(pause, self._expect, pause, looks - 1)
+        else:
+            self._timer = None
+            self.end("DEADLINE_EXCEEDED", "no request came after the stream was opened")

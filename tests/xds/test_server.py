@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+import grpc
 import grpc.aio
 import pytest
 
@@ -14,8 +17,18 @@ from chaos.fakeenvoy import Connection, FakeEnvoy
 from tests.xds.fixtures import StaticSource, cluster, endpoints, listener, route
 from xds.effects import Acked, Effect, Nacked, Send
 from xds.gate import Gate
+from xds.limits import ACCEPT_WAIT_MAX_S
 from xds.proto import msg, serialize
-from xds.server import HEALTH_METHOD, HEALTH_SERVICE, SERVICE, SOTW_METHOD, STOPPING, AdsServer
+from xds.server import (
+    DELTA_METHOD,
+    HEALTH_METHOD,
+    HEALTH_SERVICE,
+    OPTIONS,
+    SERVICE,
+    SOTW_METHOD,
+    STOPPING,
+    AdsServer,
+)
 from xds.source import NodeInfo, Refused
 from xds.stream import Stream
 from xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -287,6 +300,33 @@ async def test_a_silent_client_is_sent_away() -> None:
     async with serving(AdsServer(mesh(), first_request_timeout=0.05)) as connect:
         silent = FakeEnvoy("default.dp-1", wildcards=())
         assert (await connect(silent).ended())[0] == "DEADLINE_EXCEEDED"
+
+
+async def test_grpc_waits_as_long_for_streams_to_be_accepted_as_it_is_told() -> None:
+    """While the loop stands still for longer, streams come; the second waits, and is gone then."""
+    name = "grpc.server_max_unrequested_time_in_server"
+    assert dict(OPTIONS)[name] == ACCEPT_WAIT_MAX_S  # seconds
+
+    async def accept(requests: AsyncIterator[bytes], context: Any) -> None:
+        return None
+
+    server = grpc.aio.server(options=tuple({**dict(OPTIONS), name: 1}.items()))
+    handlers = {DELTA_METHOD: grpc.stream_stream_rpc_method_handler(accept)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    codes: list[grpc.StatusCode] = []
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for stall_s in (1.5, 3.0, 6.0, 12.0):  # on a busy machine it takes a while until they are there
+            call = channel.stream_stream(f"/{SERVICE}/{DELTA_METHOD}")
+            calls = [call(iter(()), timeout=60) for _ in range(3)]
+            asyncio.get_running_loop().call_soon(time.sleep, stall_s)
+            await asyncio.sleep(0)
+            codes = [await asyncio.to_thread(each.code) for each in calls]
+            if grpc.StatusCode.CANCELLED in codes:
+                break
+    await server.stop(None)
+    assert grpc.StatusCode.CANCELLED in codes
 
 
 async def test_a_large_configuration_arrives_whole() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from tests.xds.fixtures import StaticSource, cluster
@@ -82,6 +83,17 @@ async def test_a_client_that_leaves_during_admission_is_not_connected() -> None:
     stream.on_close()
     await settle()
     assert (source.handles, door.opened.cancelled()) == ([], True)
+
+
+async def test_that_the_loop_was_busy_is_not_taken_for_silence() -> None:
+    wire = Wire()
+    stream = Stream(DeltaSession(), wire, mesh(), OpenDoor(), {}, first_request_timeout=0.05)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.2)  # the loop stands still; the request arrives
+    await settle()  # what it takes from the socket to the stream
+    stream.on_message(first_request())
+    await settle()
+    assert (len(wire.sent), wire.ends) == (1, [])
+    stream.on_close()
 
 
 async def test_closing_lets_go_of_the_source_once() -> None:
