@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from raftstore.certs import check_node_id
-from raftstore.errors import Unavailable
+from raftstore.errors import StoreError, Unavailable
 from raftstore.frames import Value
 from raftstore.joining import Joining
 from raftstore.members import MEMBERS_MAX, Refused, Roster, Wanted
@@ -134,9 +134,10 @@ class Admin:
         """Take a frame if it is one of ours. Raises ValueError for a wrong shape."""
         match frame:
             case ("addresses", dict(known)) if len(known) <= MEMBERS_MAX:
-                for node_id, address in known.items():
-                    if is_anywhere(self.addresses.get(node_id)) and not self.membership.is_gone(node_id):
-                        self._learn(check_node_id(node_id), str(address))
+                try:
+                    self._told(known)
+                except StoreError as error:
+                    raise ValueError(str(error)) from error
             case ("call", int(number), str(op), str(node_id), str(argument)):
                 self._spawn(self._answer(peer, number, op, node_id, argument))
             case ("reply", int(number), str(error)):
@@ -220,6 +221,12 @@ class Admin:
 
     # --- addresses ------------------------------------------------------------------------------
 
+    def _told(self, known: Mapping[str, Value]) -> None:
+        """What a peer knows. Raises BadCertificate, BadConfig for what can be no id or address."""
+        for node_id, address in known.items():
+            if is_anywhere(self.addresses.get(node_id)) and not self.membership.is_gone(node_id):
+                self._learn(check_node_id(node_id), str(address))
+
     def _learn(self, node_id: str, address: str) -> None:
         parse_address(node_id, address)
         if self.addresses.get(node_id) == address or len(self.addresses) >= MEMBERS_MAX:
@@ -230,9 +237,13 @@ class Admin:
         self._dial()
 
     def _remember(self) -> None:
+        """Only a cache: where it cannot be written, on a full disk say, the replica goes on without."""
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.addresses, indent=2))
-        temporary.rename(self._path)
+        try:
+            temporary.write_text(json.dumps(self.addresses, indent=2))
+            temporary.rename(self._path)
+        except OSError as error:
+            log.warning("%s is not written: %s", self._path, error.strerror or error)
 
     def _remembered(self) -> dict[str, str]:
         try:

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from raftstore.datadir import sync_dir
 from raftstore.errors import StoreError
 
 CA_CERT, CA_KEY = "ca.pem", "ca.key"
@@ -290,7 +291,7 @@ def _write_pair(
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Whole or not at all, and never readable by others even for a moment."""
+    """Whole or not at all, durably, and never readable by others even for a moment."""
     temporary = path.with_name(path.name + ".tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
@@ -299,3 +300,4 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         file.flush()
         os.fsync(fd)
     temporary.rename(path)
+    sync_dir(path.parent)

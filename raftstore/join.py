@@ -170,7 +170,8 @@ def sign(tls_dir: str, request: Mapping[str, Any], node_id: str) -> tuple[str, s
             "has, or make the certificate with `raftmesh cert node` where the key is"
         )
     try:
-        certificate = sign_request(directory, node_id, str(request.get("csr", "")).encode())
+        csr = str(request.get("csr", "")).encode(errors="replace")
+        certificate = sign_request(directory, node_id, csr)
     except BadCertificate as error:
         raise Refused(str(error)) from error
     return (directory / CA_CERT).read_text(), certificate.decode()
@@ -197,7 +198,8 @@ def _sealed(key: str, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_sealed(key: str, message: Mapping[str, Any]) -> bool:
-    return hmac.compare_digest(str(message.get("mac", "")).encode(), _mac(key, message).encode())
+    said = str(message.get("mac", "")).encode(errors="replace")  # JSON may hold half a character
+    return hmac.compare_digest(said, _mac(key, message).encode())
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:

@@ -118,7 +118,7 @@ class Joining:
 def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if len(text) <= join.MESSAGE_BYTES_MAX else None
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of brackets within brackets
         found = None
     if not isinstance(found, dict):
         raise Refused("the request to join is not a JSON object of a reasonable size")

@@ -63,6 +63,8 @@ HANDSHAKES_MAX = 64
 HANDSHAKE_S = 5.0
 # The largest entry alone in its message, or a full batch and the entry that exceeded it.
 PEER_FRAME_BYTES_MAX = 2 * BATCH_BYTES_MAX + MIB
+# A DNS name has 253 at most; then a port.
+ADDRESS_CHARS_MAX = 300
 # Several of the largest frames; a peer with more unread is stuck, and Raft will send again.
 PEER_BACKLOG_BYTES_MAX = 128 * MIB
 # A cut network is noticed after SILENCE_S at the latest.

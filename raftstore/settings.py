@@ -145,6 +145,8 @@ def _check_type(name: str, wanted: str, value: object) -> None:
 def parse_address(name: str, text: str) -> Address:
     """("host", port) of "host:port" or "[v6]:port". Raises BadConfig naming `name`."""
     host, colon, port = text.rpartition(":")
+    if len(text) > limits.ADDRESS_CHARS_MAX:
+        raise BadConfig(f"{name}: {len(text)} characters; the limit is {limits.ADDRESS_CHARS_MAX}")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise BadConfig(f"{name}: {text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)

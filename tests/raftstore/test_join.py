@@ -78,6 +78,14 @@ def test_requests_that_are_refused(token: Token) -> None:
             join.check_request(bad, grant, NOW_MS)
 
 
+def test_half_a_character_in_a_request(tls: Path, token: Token) -> None:
+    request = join.make_request(token, "n4", "10.0.0.4:5683", join.new_key())
+    with pytest.raises(Refused, match="not made with it"):
+        join.check_request(request | {"mac": "\ud800"}, grant_of(token), NOW_MS)
+    with pytest.raises(Refused, match="certificate request"):
+        join.sign(str(tls), request | {"csr": "\ud800"}, "n4")
+
+
 def test_the_same_request_again_is_answered_again(token: Token) -> None:
     request, grant = join.make_request(token, "n4", "a:1", join.new_key()), grant_of(token)
     mark = join.check_request(request, grant, NOW_MS)[2]
