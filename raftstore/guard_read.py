@@ -112,6 +112,8 @@ class ReadGuard:
                 self._round = None
 
     def _give_up(self, reads: list[_Read], now: float) -> None:
+        if not reads:
+            return
         late = [read for read in reads if read.deadline <= now]
         reads[:] = [read for read in reads if read.deadline > now]
         for read in late:

@@ -51,6 +51,7 @@ from raftstore.waits import Answers, AppliedWaits
 log = logging.getLogger(__name__)
 
 TIMER_S = 0.01
+UPKEEP_S = 0.05  # what is counted in seconds is not looked at with every tick
 READ_RETRY_S = 0.02
 STALL_S = 0.08
 FEW_TXNS = 8
@@ -92,6 +93,7 @@ class Replica:
         self._loop = asyncio.get_running_loop()
         self._turn_due = self._work = self._advance_due = self._closing = self._closed = False
         self._turned_at = self._loop.time()
+        self._upkeep_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.feed_log = Feed(opened.machine.state)
         self.wal = opened.wal
@@ -343,10 +345,10 @@ class Replica:
         self._forwarder.tick(now)
         self._waits.tick(now)
         self._reads.tick(now, lambda: Unavailable(why_no_leader(self), self._forwarder.leader))
-        self.compactor.tick(now)
-        self.transfers.tick(now)
-        self.rejoin.tick(now)
-        self.admin.tick(now)
+        if now >= self._upkeep_at:
+            self._upkeep_at = now + UPKEEP_S
+            for part in (self.compactor, self.transfers, self.rejoin, self.admin):
+                part.tick(now)
         self.kick()
         self._timer = self._loop.call_later(TIMER_S, self._on_timer)
 
