@@ -47,14 +47,12 @@ class Descending:
         return self.text > other.text
 
 
-def _selection(ref: TargetRef) -> tuple[int, bool, bool]:
-    """How precisely a top-level targetRef selects: its kind, then a name, then one section."""
-    is_proxy = ref["kind"] == "Dataplane"
-    return (
-        KIND_RANK.get(ref["kind"], 0),
-        is_proxy and bool(ref.get("name")),
-        is_proxy and bool(ref.get("sectionName")),
-    )
+def _selection(ref: TargetRef) -> tuple[int, int, bool]:
+    """How precisely a top-level targetRef selects: its kind; of proxies, by labels or a name; then one section."""
+    if ref["kind"] != "Dataplane":
+        return KIND_RANK.get(ref["kind"], 0), 0, False
+    by = 2 if ref.get("name") else 1 if ref.get("labels") else 0
+    return KIND_RANK["Dataplane"], by, bool(ref.get("sectionName"))
 
 
 def policy_key(policy: Item) -> tuple[Any, ...]:

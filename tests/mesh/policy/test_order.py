@@ -29,6 +29,8 @@ def test_whole_policies_from_the_least_to_the_most_important() -> None:
         _named("a2", policy_role="consumer"),
         _named("a3", policy_role="workload-owner"),
         _named("z-zone", origin="zone"),
+        _named("z-all", {"kind": "Dataplane"}),
+        _named("z-all-section", {"kind": "Dataplane", "sectionName": "http"}),
         _named("z-labels", {"kind": "Dataplane", "labels": {"app": "x"}}),
         _named("z-section", {"kind": "Dataplane", "labels": {"app": "x"}, "sectionName": "http"}),
         _named("z-name", {"kind": "Dataplane", "name": "x"}),
