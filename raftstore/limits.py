@@ -118,6 +118,8 @@ SNAPSHOT_KEEP_ENTRIES = 10_000
 # The transfer: chunk size, and how many bytes may be under way before the receiver answers.
 TRANSFER_CHUNK_BYTES = 256 * KIB
 TRANSFER_WINDOW_BYTES = 2 * MIB
+# What has come of it and is not in the file yet: the window of another release, too, and then a fault.
+TRANSFER_UNWRITTEN_BYTES_MAX = 2 * TRANSFER_WINDOW_BYTES
 TRANSFER_SILENCE_S = 3.0
 # A follower that is restarted in the middle of one goes on with it if it is back within this time...
 TRANSFER_RESUME_S = 60.0

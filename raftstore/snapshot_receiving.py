@@ -113,13 +113,15 @@ class Receiver:
         current.fetching = self._spawn(self._fetch(current))
 
     def chunk(self, peer: str, index: int, offset: int, crc: int, data: bytes) -> None:
-        """Raises ValueError when it is not the next one, or not intact."""
+        """Raises ValueError when it is not the next one, not intact, or more than was asked for."""
         current = self._current
         if current is None or not current.wanted or (current.peer, current.offer.index) != (peer, index):
             return
         size = current.offer.size
         if offset != current.expected or offset + len(data) > size or not data:
             raise ValueError(f"{len(data)} bytes at {offset} of {size}, not at {current.expected}")
+        if offset + len(data) - current.written > limits.TRANSFER_UNWRITTEN_BYTES_MAX:
+            raise ValueError(f"{offset + len(data)} bytes, of which {current.written} were asked for")
         if google_crc32c.value(data) != crc:
             raise ValueError(f"checksum mismatch at byte {offset}")
         current.expected += len(data)

@@ -8,11 +8,15 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from raftstore import limits
+from raftstore.embedded import EmbeddedStore
 from raftstore.errors import StoreError
 from raftstore.replica import Replica
+from raftstore.settings import StoreConfig
+from raftstore.snapshot_receiving import Offer
 from tests.raftstore.replicas import Replicas, put, read, until
 
 
@@ -202,6 +206,24 @@ async def test_chunks_that_do_not_fit_cut_the_link(three: Replicas) -> None:
             replica.transfers.frame(leader.id, "snapshot", shape)
     records, _ = await read(replica, index)
     assert len(records) == 81
+
+
+async def test_more_than_was_asked_for_cuts_the_link(tmp_path: Path) -> None:
+    """A peer must not fill the memory of a replica whose disk is slow."""
+    store = await EmbeddedStore.open(StoreConfig(node_id="n1", data_dir=str(tmp_path / "data")))
+    receiver = store.replica.transfers.receiver
+    receiver.offered("n2", Offer(1_000_000, 1 << 40, 1))
+    current = receiver._current
+    assert current is not None
+    await until(lambda: current.wanted, "it is asked for")
+    data = bytes(limits.TRANSFER_CHUNK_BYTES)
+    crc = google_crc32c.value(data)
+    for _ in range((limits.TRANSFER_WINDOW_BYTES + len(data)) // len(data)):
+        receiver.chunk("n2", 1_000_000, current.expected, crc, data)
+    with pytest.raises(ValueError, match="of which 0 were asked for"):
+        for _ in range(limits.TRANSFER_WINDOW_BYTES // len(data)):
+            receiver.chunk("n2", 1_000_000, current.expected, crc, data)
+    await store.close()
 
 
 async def test_what_is_not_wanted_is_declined(three: Replicas) -> None:
