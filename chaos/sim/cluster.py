@@ -316,6 +316,11 @@ class Cluster:
             return False
         return any(other.node.is_leader and other.node.membership_committed() for other in others)
 
+    def replicated(self, leader: str) -> list[str]:
+        """Who is sent the log: the voters and the observers; not a spare, nor who was removed where there are none."""
+        host = self.hosts[leader]
+        return sorted({*host.node.voters, *host.observers})
+
     def receiving(self, within_s: float) -> list[str]:
         """To whom snapshots come within `within_s`."""
         return [target for due, _, target, _ in self._shipping if due <= self.now + within_s]
@@ -335,9 +340,8 @@ class Cluster:
         leaders = self.leaders()
         if len(leaders) != 1:
             return False
-        voters = self.hosts[leaders[0]].node.voters
-        states = {(self.hosts[v].node.applied_index, self.hosts[v].node.commit_index) for v in voters}
-        return len(states) == 1
+        nodes = [self.hosts[each].node for each in self.replicated(leaders[0])]
+        return len({(node.applied_index, node.commit_index) for node in nodes}) == 1
 
     def _deliver_snapshots(self) -> None:
         for item in [item for item in self._shipping if item[0] <= self.now]:

@@ -274,9 +274,9 @@ class Checker:
             found = leader.machine.version(write)
             if found != index:
                 raise AcknowledgedWriteLost(f"{write} was acknowledged at {index}; now it is at {found}")
-        for voter in leader.node.voters:
-            if self._cluster.hosts[voter].machine.state.digest() != leader.machine.state.digest():
-                raise NotConverged(f"{voter} and {leader.id} differ at index {leader.node.applied_index}")
+        for each in self._cluster.replicated(leader.id):
+            if self._cluster.hosts[each].machine.state.digest() != leader.machine.state.digest():
+                raise NotConverged(f"{each} and {leader.id} differ at index {leader.node.applied_index}")
         try:
             check(self._cluster.history.operations)
         except Linearizable as found:

@@ -72,8 +72,14 @@ class Watcher:
             pass
 
     def final(self) -> None:
-        """Raises FeedBroken."""
+        """After drain(). Raises FeedBroken."""
         truth = self._cluster.checker.truth
+        if self.connected:
+            missed = truth.first_after(self.position)
+            if missed <= self._cluster.hosts[self.host_id or ""].node.applied_index:
+                raise FeedBroken(
+                    f"{self.name} at {self.host_id} ends at {self.position}, before commit {missed}"
+                )
         try:
             guarantees.check_watch(self.items, [truth.commits[index] for index in truth.indexes])
         except guarantees.Violation as violation:
