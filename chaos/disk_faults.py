@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chaos.noticing import noticed
-from chaos.replicas import Replicas
+from chaos.replicas import Replica, Replicas
 from chaos.volumes import Volume
 
 SLOW_S, FAST_S = 0.2, 0.05  # how long a disk takes no write, and how long it does
@@ -54,17 +54,20 @@ async def slow_disks(rig: Replicas) -> AsyncIterator[None]:
             await member.volume.thaw()
 
 
+async def another_leads(rig: Replicas, than: Replica) -> None:
+    async def leads() -> bool:
+        return (await rig.leader()) is not than
+
+    await noticed("another replica leads", leads)
+
+
 @asynccontextmanager
 async def stalled_disk(rig: Replicas) -> AsyncIterator[None]:
     """fsync of the leader does not return: somebody else has to lead."""
     victim = await rig.leader()
-
-    async def handed_over() -> bool:
-        return (await rig.leader()) is not victim
-
     await victim.volume.freeze()
     try:
-        await noticed("another replica leads", handed_over)
+        await another_leads(rig, victim)
         yield
     finally:
         await victim.volume.thaw()
@@ -76,6 +79,7 @@ async def broken_disk(rig: Replicas) -> AsyncIterator[None]:
     victim = await rig.leader()
     victim.volume.cut()
     try:
+        await another_leads(rig, victim)
         yield
     finally:
         if victim.process.running:

@@ -38,7 +38,7 @@ FAULTS = (
     Fault("full-disk", FULL, disks.full_disk),
     Fault("slow-disks", SLOW, disks.slow_disks),
     Fault("stalled-disk", "it hands over; the others go on", disks.stalled_disk),
-    Fault("broken-disk", "it acknowledges nothing and ends; the others go on", disks.broken_disk),
+    Fault("broken-disk", "it acknowledges nothing, its store ends; the others go on", disks.broken_disk),
     Fault("power-loss", UNSYNCED, disks.power_loss, goes_on=False),
     Fault("mixed", "whatever happens: no promise is broken", processes.mixed),
 )

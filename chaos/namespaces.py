@@ -87,6 +87,11 @@ class Network:
                         receiver, "-A", "INPUT", "-s", self.address(sender), *chance, "-j", "DROP"
                     )
 
+    async def dropped(self) -> int:
+        """How many packets the rules of `cut` and `lose` have met."""
+        listings = [await self._rule(number, "-L", "INPUT", "-v", "-x", "-n") for number in self.numbers]
+        return sum(int(line.split()[0]) for each in listings for line in each.splitlines()[2:])
+
     async def redirect(self, sender: int, receiver: int, port: int) -> None:
         """Let new connections of `sender` to `receiver` end at `port` of the client's address."""
         target = f"{self.client_address}:{port}"
@@ -162,8 +167,8 @@ class Network:
     def numbers(self) -> range:
         return range(1, self.size + 1)
 
-    async def _rule(self, number: int, *rule: str) -> None:
-        await run(*self.inside(number, ["iptables", "-w", *rule]))
+    async def _rule(self, number: int, *rule: str) -> str:
+        return await run(*self.inside(number, ["iptables", "-w", *rule]))
 
     async def _tc(self, number: int, *command: str) -> str:
         return await run(*self.inside(number, ["tc", *command]))

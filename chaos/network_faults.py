@@ -65,6 +65,12 @@ async def partition_all(rig: Replicas) -> AsyncIterator[Sequence[str]]:
         await rig.network.heal()
 
 
+async def bites(rig: Replicas) -> None:
+    """Raises Ineffective when no packet was dropped."""
+    if not await rig.network.dropped():
+        raise Ineffective("no packet was dropped")
+
+
 def ring_cuts(ring: Sequence[int]) -> list[tuple[int, int]]:
     """The pairs to cut so that each of `ring` reaches a majority, and no two the same one.
 
@@ -88,6 +94,7 @@ async def majority_ring(rig: Replicas) -> AsyncIterator[None]:
         for pair in ring_cuts(ring):
             await rig.network.cut(pair, pair)
         yield
+        await bites(rig)
     finally:
         await rig.network.heal()
 
@@ -97,6 +104,7 @@ async def packet_loss(rig: Replicas) -> AsyncIterator[None]:
     try:
         await rig.network.lose(LOSS)
         yield
+        await bites(rig)
     finally:
         await rig.network.heal()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.sim.cluster import Cluster
+from chaos.sim.cluster import Cluster, acknowledged
 from chaos.sim.invariants import (
     AcknowledgedWriteLost,
     AppliedTwice,
     CommitChanged,
+    FeedBroken,
     LogMismatch,
     NodeCrashed,
+    NotConverged,
     NotExactlyOnce,
+    TornWriteRefused,
     TwoLeaders,
     TwoVotes,
     crashes_are_violations,
@@ -88,6 +91,39 @@ def test_two_leaders_in_a_term(cluster: Cluster) -> None:
     cluster.checker._leaders[term] = "someone else"
     with pytest.raises(TwoLeaders, match=f"someone else and {first} both lead term {term}"):
         cluster.checker.look()
+
+
+def test_an_observer_that_lacks_something_in_the_end() -> None:
+    cluster = Cluster("ABC", 1, observers="D")
+    leader = cluster.elect()
+    cluster.network.isolate("D", cluster.ids)
+    acknowledged(cluster, cluster.clients.write("w", leader))
+    cluster.run(0.3)
+    with pytest.raises(NotConverged, match=f"D and {leader} differ at index"):
+        cluster.checker.final()
+
+
+def test_a_watch_that_goes_silent(cluster: Cluster) -> None:
+    leader = cluster.leaders()[0]
+    cluster.watch("slow", leader, slow=True)
+    for number in range(9):
+        acknowledged(cluster, cluster.clients.write(f"w{number}", leader))
+    watcher = cluster.watchers["slow"]
+    with pytest.raises(FeedBroken, match=f"slow at {leader} ends at .*, before commit"):
+        watcher.final()
+    watcher.drain()
+    watcher.final()
+
+
+def test_a_log_that_is_refused_is_set_aside_only_if_something_in_it_is_rotten(cluster: Cluster) -> None:
+    host = cluster.hosts["B"]
+    cluster.stop("B", power=False)
+    segment = next(name for name in host.disk.list() if name.endswith(".wal"))
+    host.disk.flip(segment, 20)
+    with pytest.raises(TornWriteRefused, match=r"B refuses a log that no bit of is rotten: .*is corrupt"):
+        cluster.start("B")
+    host.rotten = True
+    assert cluster.start("B") and host.recovering
 
 
 def test_what_a_node_raises_is_a_violation() -> None:
