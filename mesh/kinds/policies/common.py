@@ -21,7 +21,7 @@ RefKind = Literal[
     "Dataplane",
 ]
 
-HeaderName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[a-z0-9!#$%&'*+\-.^_\x60/~]+$")]
+HeaderName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[a-z0-9!#$%&'*+\-.^_\x60|~]+$")]
 
 
 class TargetRef(Model):

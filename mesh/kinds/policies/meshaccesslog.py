@@ -54,7 +54,7 @@ class TcpBackend(Model):
 class Attribute(Model):
     """An attribute of log records."""
 
-    key: Annotated[str, Meta(pattern=r"^[a-z]([a-z0-9]/[._][a-z0-9])*$")]
+    key: Annotated[str, Meta(pattern=r"^[a-z]([a-z0-9]|[._][a-z0-9])*$")]
     value: str
 
 

@@ -35,6 +35,7 @@ def _rule(matches: str = PREFIX, filters: str = "", refs: str = "") -> str:
         _rule(refs="{kind: MeshService, name: a, port: 80, weight: 0}, {kind: MeshExternalService, name: b}"),
         _rule(refs="{kind: MeshMultiZoneService, labels: {a: b}, port: 80}"),
         _rule(filters="{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: b}]}}"),
+        _rule('{headers: [{name: "x|a~b`c", value: v}]}'),
         _rule(
             filters="{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}"
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mesh.errors import Invalid
 from tests.mesh.policy.kinds.faults import faults
 
 OTEL_NONE = "openTelemetry must have exactly one defined: endpoint, backendRef"
@@ -30,6 +31,22 @@ def _log(backend: str) -> list[tuple[str, str]]:
 )
 def test_valid_logs(backend: str) -> None:
     assert _log(backend) == []
+
+
+def _attribute(key: str) -> list[tuple[str, str]]:
+    otel = f"{{endpoint: 'otel:4317', attributes: [{{key: {key}, value: '%START_TIME%'}}]}}"
+    return _log(f"{{type: OpenTelemetry, openTelemetry: {otel}}}")
+
+
+@pytest.mark.parametrize("key", ["mesh", "start_time", "http.response.status_code", "v2"])
+def test_names_of_attributes_of_logs(key: str) -> None:
+    assert _attribute(key) == []
+
+
+@pytest.mark.parametrize("key", ["Mesh", "2v", "a_", "a..b", "a b", "'%KUMA_MESH%'", "''"])
+def test_no_names_of_attributes_of_logs(key: str) -> None:
+    with pytest.raises(Invalid, match=r"attributes\[0\].key: in body should match"):
+        _attribute(key)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ LOGS = {
             "type": "OpenTelemetry",
             "openTelemetry": {
                 "endpoint": "otel.test:99",
-                "attributes": [{"key": "a", "value": "b"}],
+                "attributes": [{"key": "start_time", "value": "b"}],
                 "body": {"stringValue": "text"},
             },
         },

@@ -40,7 +40,7 @@ OTEL = {
     "type": "OpenTelemetry",
     "openTelemetry": {
         "endpoint": "otel.example.com:4317",
-        "attributes": [{"key": "m", "value": "%KUMA_MESH%"}],
+        "attributes": [{"key": "kuma.mesh", "value": "%KUMA_MESH%"}],
         "body": {
             "kvlistValue": {"values": [{"key": "to", "value": {"stringValue": "%KUMA_DESTINATION_SERVICE%"}}]}
         },
@@ -113,7 +113,7 @@ def test_opentelemetry_needs_a_cluster() -> None:
     assert sidecar.config[CLUSTER][name]["type"] == "STRICT_DNS"
     config = logs(sidecar, TCP_OUT)[0]["typedConfig"]
     assert config["commonConfig"]["grpcService"]["envoyGrpc"]["clusterName"] == name
-    assert config["attributes"]["values"] == [{"key": "m", "value": {"stringValue": "default"}}]
+    assert config["attributes"]["values"] == [{"key": "kuma.mesh", "value": {"stringValue": "default"}}]
     assert config["body"]["kvlistValue"]["values"][0]["value"] == {"stringValue": "db"}
 
 
