@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from chaos.sim.chance import Chance
-from chaos.sim.clients import Clients, History, Write
+from chaos.sim.clients import Clients, History
 from chaos.sim.coverage import Coverage, Reached
 from chaos.sim.disk import PowerLost
 from chaos.sim.host import Build, DiskSpeed, Host
@@ -356,16 +356,3 @@ class Cluster:
                 with self._may_lose_power(host):
                     host.install_snapshot(data)
                     self.trace(f"{target} stands at {host.node.applied_index} by a snapshot")
-
-
-def quiet_cluster(ids: str, build: Build, spare: str = "") -> Cluster:
-    """One for a directed schedule: nothing is random but timers, delays and syncs, and no answer is lost."""
-    cluster = Cluster(list(ids), seed=1, build=build, spare=list(spare))
-    cluster.clients.lose_answers = 0.0
-    return cluster
-
-
-def acknowledged(cluster: Cluster, write: Write, seconds: float = 2.0) -> None:
-    """Run until it is. Raises NotConverged."""
-    if not cluster.run(seconds, lambda: write.done):
-        raise NotConverged(f"{write.request_id} is not acknowledged within {seconds} s")

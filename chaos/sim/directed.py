@@ -7,11 +7,10 @@ tests/raft/test_directed.py). They retell the audit of pysyncobj 0.3.17.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chaos.sim.cluster import REAL, Cluster, acknowledged, quiet_cluster
+from chaos.sim.cluster import REAL, Cluster
 from chaos.sim.directed_disks import (
     overtaken_snapshot,
     rejoin_with_snapshot,
@@ -22,6 +21,7 @@ from chaos.sim.directed_feed import slow_watcher, watch_resumed_elsewhere
 from chaos.sim.host import Build, DiskSpeed
 from chaos.sim.invariants import Disrupted, NotConverged, crashes_are_violations
 from chaos.sim.network import Message
+from chaos.sim.scene import Scenario, acknowledged, directed
 from raftstore.node import ProposeResult
 
 SLOW = DiskSpeed(5.0, 5.0)
@@ -31,12 +31,10 @@ def _ignore(result: ProposeResult) -> None:
     """The scenario looks at the outcome elsewhere."""
 
 
-def stale_acknowledgement(build: Build = REAL) -> Cluster:
+@directed("ABCDE")
+def stale_acknowledgement(cluster: Cluster) -> None:
     """A late acknowledgement of an old term must not count for the entries of a new one."""
-    cluster = quiet_cluster("ABCDE", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.2)
     # A reaches B only, and B's acknowledgements are stuck in the network.
     network.split(["A", "B"], ids)
     network.hold = lambda source, target, message: (
@@ -70,16 +68,12 @@ def stale_acknowledgement(build: Build = REAL) -> Cluster:
     network.heal()
     cluster.elect()
     cluster.run(0.5)
-    cluster.settle()
-    return cluster
 
 
-def repeated_append(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def repeated_append(cluster: Cluster) -> None:
     """A late copy of an append must not cut what was acknowledged since."""
-    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.2)
     network.cut |= {("A", "C"), ("C", "A")}
     copies: list[Message] = []
 
@@ -102,16 +96,12 @@ def repeated_append(build: Build = REAL) -> Cluster:
     network.cut.clear()
     cluster.elect()
     cluster.run(0.5)
-    cluster.settle()
-    return cluster
 
 
-def returning_leader(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def returning_leader(cluster: Cluster) -> None:
     """An ex-leader with a stale tail catches up, however much was written meanwhile."""
-    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.2)
     network.isolate("A", ids)
     for number in range(40):
         cluster.clients.write(f"stale{number}", "A")
@@ -127,30 +117,22 @@ def returning_leader(build: Build = REAL) -> Cluster:
     if not cluster.run(5, lambda: cluster.hosts["A"].node.commit_index >= target):
         at = cluster.hosts["A"].node.commit_index
         raise NotConverged(f"A stands at {at} of {target}, 5 s after its return")
-    cluster.settle()
-    return cluster
 
 
-def deaf_follower(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def deaf_follower(cluster: Cluster) -> None:
     """A node that hears nobody, but is heard, must not depose leaders."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.5)
     term = cluster.hosts["A"].node.term
     cluster.network.cut |= {("A", "C"), ("B", "C")}
     cluster.run(10)
     risen = cluster.hosts["A"].node.term - term
     if risen or cluster.leaders() != ["A"]:
         raise Disrupted(f"in 10 s the term rose by {risen}; leaders: {cluster.leaders()}")
-    cluster.settle()
-    return cluster
 
 
-def returning_follower(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def returning_follower(cluster: Cluster) -> None:
     """A node that was cut off for long comes back without an election."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.5)
     term = cluster.hosts["A"].node.term
     cluster.network.isolate("C", cluster.ids)
     cluster.run(5)
@@ -158,16 +140,12 @@ def returning_follower(build: Build = REAL) -> Cluster:
     cluster.run(2)
     if cluster.hosts["A"].node.term != term or cluster.leaders() != ["A"]:
         raise Disrupted(f"term {term} became {cluster.hosts['A'].node.term}; leaders: {cluster.leaders()}")
-    cluster.settle()
-    return cluster
 
 
-def overlapping_changes(build: Build = REAL) -> Cluster:
+@directed("ABC", spare="DE")
+def overlapping_changes(cluster: Cluster) -> None:
     """Two membership changes at once could make two majorities that do not overlap."""
-    cluster = quiet_cluster("ABC", build, spare="DE")
     network = cluster.network
-    cluster.let_lead("A")
-    cluster.run(0.3)
     network.split(["B", "C"], cluster.ids)
     node = cluster.hosts["A"].node
     node.add_member("D", _ignore)
@@ -178,16 +156,12 @@ def overlapping_changes(build: Build = REAL) -> Cluster:
     for leader in cluster.leaders():
         cluster.clients.write(f"of {leader}", leader)
     cluster.run(1)
-    cluster.settle()
-    return cluster
 
 
-def vote_then_power_cut(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def vote_then_power_cut(cluster: Cluster) -> None:
     """A voter that loses power while its vote is on its way to the disk must not have shown it."""
-    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.3)
     for one in ids:
         network.isolate(one, ids)
     cluster.run(1)
@@ -205,15 +179,11 @@ def vote_then_power_cut(build: Build = REAL) -> Cluster:
     cluster.let_lead("C")
     network.hold = lambda source, target, message: False
     cluster.run(0.2)
-    cluster.settle()
-    return cluster
 
 
-def followers_lose_power(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def followers_lose_power(cluster: Cluster) -> None:
     """What a follower has acknowledged survives its power cut."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.3)
     cluster.hosts["B"].speed = cluster.hosts["C"].speed = SLOW
     cluster.run(0.1)
     cluster.clients.write("w", "A")
@@ -225,16 +195,12 @@ def followers_lose_power(build: Build = REAL) -> Cluster:
     cluster.start("C")
     cluster.elect()
     cluster.run(0.5)
-    cluster.settle()
-    return cluster
 
 
-def leader_loses_power(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def leader_loses_power(cluster: Cluster) -> None:
     """A leader counts itself for what is on its disk, not for what is on its way there."""
-    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.3)
     network.isolate("C", ids)
     cluster.hosts["A"].speed = SLOW
     cluster.run(0.1)
@@ -247,17 +213,13 @@ def leader_loses_power(build: Build = REAL) -> Cluster:
     cluster.start("A")
     cluster.run(10, lambda: "A" in cluster.leaders() or "C" in cluster.leaders())
     cluster.run(0.5)
-    cluster.settle()
-    return cluster
 
 
-def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def leader_steps_down_before_its_sync(cluster: Cluster) -> None:
     """Losing the quorum ends a leadership in the very tick that counts votes for entries: what
     the leader's disk does not hold yet must not slip through as committed."""
-    cluster = quiet_cluster("ABC", build)
     network, ids = cluster.network, cluster.ids
-    cluster.let_lead("A")
-    cluster.run(0.3)
     network.isolate("C", ids)
     cluster.hosts["A"].speed = SLOW
     cluster.run(0.1)
@@ -273,29 +235,22 @@ def leader_steps_down_before_its_sync(build: Build = REAL) -> Cluster:
     cluster.start("A")
     cluster.run(10, lambda: "A" in cluster.leaders() or "C" in cluster.leaders())
     cluster.run(0.5)
-    cluster.settle()
-    return cluster
 
 
-def single_node_loses_power(build: Build = REAL) -> Cluster:
+@directed("A")
+def single_node_loses_power(cluster: Cluster) -> None:
     """In a cluster of one the commit, too, waits for the disk."""
-    cluster = quiet_cluster("A", build)
-    cluster.let_lead("A")
-    cluster.run(0.3)
     cluster.hosts["A"].speed = SLOW
     cluster.run(0.05)
     cluster.clients.write("w", "A")
     cluster.run(0.2)
     cluster.stop("A")
     cluster.hosts["A"].speed = DiskSpeed()
-    cluster.settle()
-    return cluster
 
 
-def everybody_loses_power(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def everybody_loses_power(cluster: Cluster) -> None:
     """All replicas lose power at once, while writes are acknowledged."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
     for _ in range(100):
         cluster.clients.step(1.0, 0.0)
         cluster.step()
@@ -303,16 +258,12 @@ def everybody_loses_power(build: Build = REAL) -> Cluster:
         cluster.stop(host)
     for host in "ABC":
         cluster.start(host)
-    cluster.settle()
-    return cluster
 
 
-def read_from_deposed_leader(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def read_from_deposed_leader(cluster: Cluster) -> None:
     """A leader that was replaced and does not know it yet must not confirm reads."""
-    cluster = quiet_cluster("ABC", build)
     network = cluster.network
-    cluster.let_lead("A")
-    cluster.run(0.3)
     cluster.hosts["A"].node.transfer_leadership("B")
     network.hold = lambda source, target, message: (
         target == "A" or (source == "A" and message["type"] != "timeout_now")
@@ -324,16 +275,12 @@ def read_from_deposed_leader(build: Build = REAL) -> Cluster:
     cluster.clients.read("A")
     cluster.run(0.05)
     network.hold = lambda source, target, message: False
-    cluster.settle()
-    return cluster
 
 
-def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def answer_of_an_earlier_life(cluster: Cluster) -> None:
     """The late answer to a read must not answer a read that was asked after a restart."""
-    cluster = quiet_cluster("ABC", build)
     network = cluster.network
-    cluster.let_lead("A")
-    cluster.run(0.3)
     network.hold = lambda source, target, message: target == "B" and message["type"] == "read_index_reply"
     cluster.clients.read("B")
     cluster.run(0.1)
@@ -346,27 +293,19 @@ def answer_of_an_earlier_life(build: Build = REAL) -> Cluster:
     network.inject("A", "B", late)
     cluster.run(0.1)
     network.hold = lambda source, target, message: False
-    cluster.settle()
-    return cluster
 
 
-def cut_off_leader(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def cut_off_leader(cluster: Cluster) -> None:
     """A leader that lost its quorum stops leading within an election timeout."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.3)
     cluster.network.isolate("A", cluster.ids)
     cluster.run(3)
-    cluster.settle()
-    return cluster
 
 
-def echoes_of_a_lost_quorum(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def echoes_of_a_lost_quorum(cluster: Cluster) -> None:
     """Replies that travelled for long say nothing of who lives when they arrive."""
-    cluster = quiet_cluster("ABC", build)
     network = cluster.network
-    cluster.let_lead("A")
-    cluster.run(0.3)
     network.hold = lambda source, target, message: target == "A" and message["type"] == "next_node_idx"
     cluster.run(0.25)
     network.hold = lambda source, target, message: False
@@ -376,24 +315,18 @@ def echoes_of_a_lost_quorum(build: Build = REAL) -> Cluster:
     for echo in echoes:
         network.inject("B", "A", echo)
         cluster.run(0.2)
-    cluster.settle()
-    return cluster
 
 
-def retry_of_lost_answer(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def retry_of_lost_answer(cluster: Cluster) -> None:
     """A request whose answer was lost is sent again, through another leader, and applies once."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
     acknowledged(cluster, cluster.clients.write("pay", "A"))
     cluster.run(0.2)
     cluster.stop("A")
     cluster.elect()
     acknowledged(cluster, cluster.clients.write("pay", cluster.leaders()[0]))
-    cluster.settle()
-    return cluster
 
 
-Scenario = Callable[[Build], Cluster]
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (

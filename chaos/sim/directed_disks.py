@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from chaos.sim.cluster import REAL, STEP_S, Cluster, acknowledged, quiet_cluster
-from chaos.sim.host import Build
+from chaos.sim.cluster import STEP_S, Cluster
 from chaos.sim.invariants import Disrupted, NotConverged, RotNotFound
+from chaos.sim.scene import acknowledged, directed
 from raftstore.errors import Corrupt
 
 # Steps in which one of the simulation's small snapshots is written.
 SLICES_MAX = 7
 
 
-def retry_after_snapshot(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def retry_after_snapshot(cluster: Cluster) -> None:
     """Snapshots carry the memory of requests: a retry after a restart from one applies once."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
     acknowledged(cluster, cluster.clients.write("pay", "A"))
     cluster.run(0.5)
     for host in cluster.running():
@@ -25,15 +24,11 @@ def retry_after_snapshot(build: Build = REAL) -> Cluster:
         cluster.start(voter)
     leader = cluster.elect()
     acknowledged(cluster, cluster.clients.write("pay", leader))
-    cluster.settle()
-    return cluster
 
 
-def rejoin_with_snapshot(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def rejoin_with_snapshot(cluster: Cluster) -> None:
     """A voter that was away longer than the log reaches back gets a snapshot, without an election."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
-    cluster.run(0.3)
     cluster.stop("C")
     for _ in range(60):
         cluster.clients.step(1.0, 0.0)
@@ -47,34 +42,29 @@ def rejoin_with_snapshot(build: Build = REAL) -> Cluster:
         raise NotConverged(f"C stands at {cluster.hosts['C'].node.applied_index} of {target}")
     if cluster.hosts["A"].node.term != term:
         raise Disrupted(f"the term rose from {term} to {cluster.hosts['A'].node.term}")
-    cluster.settle()
-    return cluster
 
 
-def overtaken_snapshot(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def overtaken_snapshot(cluster: Cluster) -> None:
     """The leader's snapshot arrives while the follower writes one of its own, whichever part it is at."""
+    leader, away = cluster.hosts["A"], cluster.hosts["C"]
     for phase in range(SLICES_MAX):
-        cluster = quiet_cluster("ABC", build)
-        cluster.let_lead("A")
-        acknowledged(cluster, cluster.clients.write("one", "A"))
+        acknowledged(cluster, cluster.clients.write(f"one{phase}", "A"))
         cluster.run(0.3)
         cluster.network.isolate("C", cluster.ids)
-        acknowledged(cluster, cluster.clients.write("two", "A"))
-        cluster.hosts["A"].take_snapshot(keep_entries=0)
+        acknowledged(cluster, cluster.clients.write(f"two{phase}", "A"))
+        leader.take_snapshot(keep_entries=0)
         cluster.network.heal()
         cluster.run(phase * STEP_S)
-        away, target = cluster.hosts["C"], cluster.hosts["A"].node.applied_index
+        target = leader.node.applied_index
         while away.node.applied_index < target:
             away.begin_snapshot(50)
             cluster.step()
-        cluster.settle()
-    return cluster
 
 
-def rotten_log(build: Build = REAL) -> Cluster:
+@directed("ABC")
+def rotten_log(cluster: Cluster) -> None:
     """A bit that flipped on the disk is found at the start, and never becomes anyone's state."""
-    cluster = quiet_cluster("ABC", build)
-    cluster.let_lead("A")
     for number in range(20):
         acknowledged(cluster, cluster.clients.write(f"w{number}", "A"))
     cluster.run(0.3)
@@ -91,5 +81,3 @@ def rotten_log(build: Build = REAL) -> Cluster:
         else:
             raise RotNotFound(f"C starts although byte {byte} of {size} of its log is rotten")
     cluster.start("C")
-    cluster.settle()
-    return cluster

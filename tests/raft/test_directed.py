@@ -31,7 +31,7 @@ from raftstore.errors import StoreError
 STOCK_FAILS: dict[str, type[Violation]] = {
     "stale_acknowledgement": NotDurable,
     "repeated_append": WentBack,
-    "returning_leader": NotDurable,
+    "returning_leader": NotFenced,
     "deaf_follower": Disrupted,
     "returning_follower": Disrupted,
     "overlapping_changes": CommittedEntryMissing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.sim.cluster import Cluster, acknowledged
+from chaos.sim.cluster import Cluster
 from chaos.sim.invariants import (
     AcknowledgedWriteLost,
     AppliedTwice,
@@ -19,6 +19,7 @@ from chaos.sim.invariants import (
     TwoVotes,
     crashes_are_violations,
 )
+from chaos.sim.scene import acknowledged
 from raftstore.machine import Applied
 from raftstore.types import Event, Key, Op
 
