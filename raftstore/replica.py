@@ -341,7 +341,15 @@ class Replica:
     def _on_timer(self) -> None:
         if self._closing:
             return
-        now = self._loop.time()
+        try:
+            self._tick(self._loop.time())
+        except Exception as error:  # noqa: BLE001 - as in a turn: without its timer it would only seem to live
+            self.fail(error)
+            return
+        self.kick()
+        self._timer = self._loop.call_later(TIMER_S, self._on_timer)
+
+    def _tick(self, now: float) -> None:
         self._forwarder.tick(now)
         self._waits.tick(now)
         self._reads.tick(now, lambda: Unavailable(why_no_leader(self), self._forwarder.leader))
@@ -349,8 +357,6 @@ class Replica:
             self._upkeep_at = now + UPKEEP_S
             for part in (self.compactor, self.transfers, self.rejoin, self.admin):
                 part.tick(now)
-        self.kick()
-        self._timer = self._loop.call_later(TIMER_S, self._on_timer)
 
     def _turn(self) -> None:
         now = self._loop.time()

@@ -11,6 +11,8 @@ import pytest
 
 from raftstore import limits
 from raftstore.errors import Overloaded, TooLarge, Unavailable, UnknownOutcome
+from raftstore.replica import Replica
+from raftstore.settings import StoreConfig
 from raftstore.types import Exists, Key, Put, Txn
 from tests.raftstore.replicas import DEADLINE_S, Replicas, put, read, until
 
@@ -170,3 +172,13 @@ async def test_an_unexpected_error_ends_the_replica(three: Replicas) -> None:
         await leader.failed
     with pytest.raises(Unavailable, match="has ended"):
         await leader.submit(put("w"))
+
+
+async def test_an_unexpected_error_of_the_timer_ends_it_too(tmp_path: Path) -> None:
+    """Else it would go on without elections, deadlines and changes of the membership."""
+    replica = await Replica.start(StoreConfig(node_id="n1", data_dir=str(tmp_path / "data")))
+    replica.machine.state = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        async with asyncio.timeout(DEADLINE_S):
+            await replica.failed
+    await replica.close()
