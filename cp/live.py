@@ -22,7 +22,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from cp.history import History
-from cp.limits import FEED_RETRY_S_MAX
+from cp.limits import CATCH_UP_RETRY_S, FEED_RETRY_S_MAX, INDEX_WAIT_S
 from cp.metrics import Metrics
 from mesh.codec import decode_value
 from mesh.errors import BadRequest
@@ -63,6 +63,7 @@ class LiveView:
         self._replayed: View | None = None  # while the past is replayed: how far that is
         self.view = View.empty()
         self.ready = False
+        self.informed = False  # see catch_up
         self.history = History(self.view)
 
     @property
@@ -84,6 +85,26 @@ class LiveView:
             async with asyncio.timeout(timeout_s):
                 await reached
         return reached.done() and not reached.cancelled()
+
+    async def catch_up(self) -> None:
+        """Wait until an empty view is known to be all there is.
+
+        A replica that joins, or whose log was lost, begins with nothing, and so does a new cluster. Only the
+        leader can tell these apart; a proxy that is told that there is nothing would drop what it has.
+        """
+        told = ""
+        while self.index == 0:
+            try:
+                committed = await self._store.read_index(timeout_s=INDEX_WAIT_S)
+            except StoreError as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.info("waiting for the log of the cluster: %s", told)
+                await asyncio.sleep(CATCH_UP_RETRY_S)
+                continue
+            if await self.wait_for(committed, INDEX_WAIT_S):
+                break
+        self.informed = True
 
     def at(self, index: int) -> tuple[int, View]:
         """The state at `index` within the window, newest for what is still to come.

@@ -96,10 +96,12 @@ class Worker:
             log.info("waiting for the store's feed")
         log.info("the view stands at index %d with %d resources", self.live.index, len(self.live.view))
         await self._serve_api(unix_sockets[self.number] if unix_sockets else "")
+        if self.number == 0:
+            await self._serve_diagnostics(unix_sockets)
+        await self.live.catch_up()
         if self.config.mode == "zone":
             await self._serve_proxies()
         if self.number == 0:
-            await self._serve_diagnostics(unix_sockets)
             self._spawn(create_initial(self.config, self.resources, self.live), "initial resources")
             self._spawn(keep_signing_keys(self.config, self.resources, self.live), "signing keys")
             self._spawn(keep_authorities(self.config, self.resources, self.live), "certificate authorities")

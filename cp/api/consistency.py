@@ -27,15 +27,23 @@ _INDEX_MAX = 2**63
 INDEX = web.RequestKey("index", int)  # what the answer's header will say
 
 
+def informed(context: Context) -> LiveView:
+    """The view, once it is more than the nothing that a joining replica begins with. Raises Problem (503)."""
+    if not context.live.informed:
+        detail = "this replica has nothing of the cluster's log yet; ask another, or wait until it has joined"
+        raise Problem(503, "Service unavailable", detail, headers={"Retry-After": "1"})
+    return context.live
+
+
 async def view_for(request: web.Request, context: Context) -> View:
     """The view that this read asks for; notes its index for the answer. Raises Problem."""
+    live = informed(context)
     wanted = min_index(request)
     consistency = request.query.get("consistency", "local")
     if consistency == "linearizable":
         wanted = max(wanted, await context.store.read_index(timeout_s=INDEX_WAIT_S))
     elif consistency != "local":
         raise bad_parameter("consistency", f"{consistency!r} is not allowed; allowed: local, linearizable")
-    live = context.live
     at = moment(request.query["at"], live) if "at" in request.query else None
     if at is not None:
         wanted = max(wanted, at)  # a replica that is behind waits rather than tell another story

@@ -13,7 +13,7 @@ from aiohttp import web
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.body import read_object
-from cp.api.consistency import INDEX_HEADER, view_for
+from cp.api.consistency import INDEX_HEADER, informed, view_for
 from cp.api.context import Context
 from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER
 from cp.api.kinds import allowed_for, expect_kind
@@ -69,11 +69,12 @@ class _Crud:
     async def put(self, request: web.Request) -> web.Response:
         kind, key = key_of(request)
         context, allowed = self._context, allowed_for(request, self._context)
+        origin = origin_of(request, context)
         await context.resources.judged(lambda view: check_target(view, context.config, key, allowed))
         operation = PutOp(
             await read_object(request), kind.name, key.mesh or None, key.name, expectation(request)
         )
-        written = await context.resources.write([operation], origin_of(request, context), allowed)
+        written = await context.resources.write([operation], origin, allowed)
         result = written.results[0]
         return json_answer(
             {"warnings": list(result.warnings)} if result.warnings else {},
@@ -137,6 +138,7 @@ def expectation(request: web.Request) -> Expect:
 
 def origin_of(request: web.Request, context: Context) -> Origin:
     """Who asks, and under which request id. Raises Problem."""
+    informed(context)
     request_id = request.headers.get(REQUEST_ID_HEADER, "")
     # "#N" is appended for each attempt
     if len(request_id.encode(errors="replace")) > REQUEST_ID_BYTES_MAX - 4 or not request_id.isprintable():

@@ -77,11 +77,11 @@ class _Meta:
     async def ready(self, request: web.Request) -> web.Response:
         """Whether reads and proxies can be served. A replica without quorum is ready: it
         serves its view, and `writable` says that it takes no writes. One that was removed is not: its
-        view will never move again."""
+        view will never move again. Nor is one that has nothing of the cluster's log yet."""
         live = self._context.live
         status = await self._status()
         removed = status is not None and any(member.role == "removed" for member in status.members)
-        ready = live.ready and not removed
+        ready = live.ready and live.informed and not removed
         body = {
             "status": "ready" if ready else "not ready",
             "index": live.index,

@@ -12,6 +12,7 @@ from aiohttp import web
 from cp.api.answers import json_answer
 from cp.api.auth import user_of
 from cp.api.body import read_object
+from cp.api.consistency import informed
 from cp.api.context import Context
 from cp.duration import parse_duration
 from cp.problems import Problem
@@ -108,7 +109,7 @@ class _Tokens:
 
     def _issued(self, keys: Keys, claims: dict[str, Any], valid_s: float) -> web.Response:
         try:
-            token = issue(self._context.live.view, keys, claims, int(time.time()), valid_s)
+            token = issue(informed(self._context).view, keys, claims, int(time.time()), valid_s)
         except NoSigningKey as error:
             raise Problem(404, "Signing Key not found", str(error)) from error
         return web.Response(text=token, content_type="text/plain")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
+from cp.config import load
+from cp.worker import Worker
 from raftstore.errors import Unavailable
 from raftstore.memory import MemoryStore
 from raftstore.types import FeedItem
-from tests.cp.conftest import Api, ApiFactory
+from tests.cp.conftest import ENVIRON, Api, ApiFactory
 from tests.cp.test_api_crud import T1, TIMEOUT
 from tests.cp.test_api_preconditions import timeout
 
@@ -109,3 +112,29 @@ async def test_the_current_secret_keeps_what_it_holds(api: Api) -> None:
     refused = await api.put("/meshes/default/secrets/s", secret, headers={"If-None-Match": "*"})
     assert refused.status == 412
     assert "aGVsbG8=" not in refused.text
+
+
+async def test_a_replica_that_has_nothing_yet_says_so() -> None:
+    """It shall join, or has lost its log: an empty list would be a lie, and proxies would drop what they have."""
+    store = MemoryStore()
+    store.refuse = Unavailable("not a member yet")
+    worker = Worker(load(None, ENVIRON).config, store, generate=False)
+    starting = asyncio.create_task(worker.start())
+    async with asyncio.timeout(60.0):
+        while "diagnostics.serverPort" not in worker.ports:
+            await asyncio.sleep(0.01)
+    async with aiohttp.ClientSession() as session:
+        api = Api(worker, store, session, f"http://127.0.0.1:{worker.ports['apiServer.http.port']}")
+        for path in ("/ready", "/meshes", "/history", "/global-insights", "/meshes?watch=true"):
+            assert (await api.get(path)).status == 503, path
+        refused = await api.put(T1, TIMEOUT)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        assert (await api.get("/cluster")).status == 200
+        assert "dpServer.port" not in worker.ports and not starting.done()
+        store.refuse = None
+        await asyncio.wait_for(starting, 60.0)
+        assert (await api.get("/ready")).status == 200
+        assert (await api.get("/meshes")).json["items"] == []
+        assert "dpServer.port" in worker.ports
+    await worker.stop()
+    await store.close()
