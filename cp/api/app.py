@@ -31,12 +31,14 @@ from cp.api import (
     tokens,
     transactions,
 )
+from cp.api.auth import user_of
 from cp.api.consistency import INDEX, INDEX_HEADER
 from cp.api.context import CONTEXT, Context
 from cp.api.cors import Cors
 from cp.api.failures import REQUEST_ID, REQUEST_ID_HEADER, not_this_way, to_response
 from cp.slowclients import connection_of
 
+log = logging.getLogger(__name__)
 access_log = logging.getLogger("cp.access")
 
 # Each adds its routes; a path that two could answer belongs to the first.
@@ -58,6 +60,9 @@ SUBJECTS = (
     lists.routes,
     crud.routes,
 )
+
+# Answered whoever asks and with whatever token, without a slash at the end. `join` proves itself by a token of its own.
+OPEN = ("", "/healthy", "/ready", "/metrics", "/openapi.json", "/docs", "/gui", "/cluster/join")
 
 
 def create_app(context: Context) -> web.Application:
@@ -99,6 +104,8 @@ def _methods(prefix: str, served: Sequence[web.RouteDef]) -> dict[str, list[str]
 
 def _around(context: Context, cors: Cors, methods: Mapping[str, list[str]]) -> Middleware:
     metrics, log_access = context.metrics, context.config.log.access
+    prefix = context.config.api_server.base_path.rstrip("/")
+    open_paths = frozenset(prefix + path for path in OPEN)
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -130,8 +137,14 @@ def _around(context: Context, cors: Cors, methods: Mapping[str, list[str]]) -> M
 
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            _authenticate(request, context, open_paths)
             response = cors.preflight(request) or await handler(request)
-        except Exception as error:  # noqa: BLE001 - the catch-all: whatever failed, the client gets an answer
+        except Exception as error:  # the catch-all: whatever failed, the client gets an answer
+            if request.writer.output_size:
+                # Half of an answer is on its way: cut off it is known to be half, with another behind it not.
+                if not isinstance(error, ConnectionError):
+                    log.warning("%s %s broke off: %s", request.method, request.path, error)
+                raise ConnectionAbortedError("the answer broke off") from error
             response = to_response(not_this_way(error, request, methods), request)
         if not response.prepared and INDEX_HEADER not in response.headers:
             response.headers[INDEX_HEADER] = str(request.get(INDEX, context.live.index))
@@ -140,6 +153,12 @@ def _around(context: Context, cors: Cors, methods: Mapping[str, list[str]]) -> M
         return response
 
     return around
+
+
+def _authenticate(request: web.Request, context: Context, open_paths: frozenset[str]) -> None:
+    """A token has to be good also where nobody needs one: a revoked one opens nothing. Raises Problem (401)."""
+    if "Authorization" in request.headers and request.path.rstrip("/") not in open_paths:
+        user_of(request, context)
 
 
 def _route(request: web.Request) -> str:

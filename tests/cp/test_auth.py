@@ -87,6 +87,28 @@ async def test_a_token_that_is_none_is_not_overlooked(api: Api, header: str) -> 
     assert (await api.get("/who-am-i", headers={"Authorization": header})).status == 401
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/meshes", 401),
+        ("/meshes/default/dataplanes/web/_rules", 401),
+        ("/meshes/default/dataplanes/_overview", 401),
+        ("/global-insight", 401),
+        ("/history", 401),
+        ("/xds/streams", 401),
+        ("/nothing", 401),
+        ("/", 200),
+        ("/ready/", 200),
+        ("/openapi.json", 200),
+    ],
+)
+async def test_a_bad_token_opens_nothing(api: Api, path: str, status: int) -> None:
+    """Also not what is open to everybody, but for what says what this is."""
+    await api.mesh()
+    answer = await api.get(path, headers={"Authorization": "Bearer a.b.c"})
+    assert answer.status == status, answer.text
+
+
 # --- certificates of clients --------------------------------------------------------------
 
 
