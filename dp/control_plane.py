@@ -109,7 +109,10 @@ class _Again(Exception):
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    told = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"{told}; name the CA of the control plane with --ca-cert-file"
+    return told
 
 
 async def _ask(session: aiohttp.ClientSession, address: str, options: Options, envoy_version: str) -> bytes:

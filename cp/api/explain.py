@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -208,9 +209,12 @@ def _explained(question: _Question) -> Json:
 def _likely_type(question: _Question) -> str:
     """The type of the resource of that name. A cluster and its endpoints share one: then the first in the order
     of TYPES that has something at the path."""
-    having = {url for url, name in item_names(Engine(question.view), question.plan) if name == question.name}
+    items = list(item_names(Engine(question.view), question.plan))
+    having = {url for url, name in items if name == question.name}
     if not having:
-        raise not_found(f"The proxy has no resource {question.name[:200]!r}")
+        close = difflib.get_close_matches(question.name[:200], [name for _, name in items], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise not_found(f"The proxy has no resource {question.name[:200]!r}{hint}")
     ordered = [url for url in TYPES.values() if url in having] or sorted(having)
     for type_url in ordered if question.path and len(ordered) > 1 else ():
         if Probe(question.view, question.plan, type_url, question.name, question.path).value is not ABSENT:

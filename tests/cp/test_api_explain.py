@@ -160,6 +160,15 @@ async def test_more_questions_than_can_wait_are_sent_away() -> None:
     await ask()
 
 
+async def test_a_name_that_is_nearly_right(api: Api) -> None:
+    await with_web(api)
+    answer = await api.get(f"{PATH}?resource=localhost:8008")
+    assert answer.status == 404
+    assert (
+        answer.json["title"] == "The proxy has no resource 'localhost:8008'; did you mean 'localhost:8080'?"
+    )
+
+
 @pytest.mark.parametrize("path", ["/meshes/nope/dataplanes/web/_explain", f"{PATH}".replace("web", "nope")])
 async def test_unknown_proxies_have_no_explanation(api: Api, path: str) -> None:
     await with_web(api)
