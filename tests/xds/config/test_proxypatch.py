@@ -69,6 +69,25 @@ def test_clusters_and_listeners_come_and_go() -> None:
     assert set(found[LISTENER]) == {IN}
 
 
+@pytest.mark.parametrize("name", ["mine", "backend", "localhost:8080"])
+def test_what_is_added_takes_the_place_of_its_name_and_what_comes_after_is_for_it_too(name: str) -> None:
+    added = {"operation": "Add", "value": f"name: {name}\ntype: STATIC\nconnectTimeout: 1s"}
+    change = {"operation": "Patch", "match": {"name": name}, "value": "altStatName: x"}
+    others = {"operation": "Patch", "match": {"origin": "outbound"}, "value": "connectTimeout: 7s"}
+    found = config({"cluster": added}, {"cluster": change}, {"cluster": others})[CLUSTER]
+    assert found[name] == {"name": name, "type": "STATIC", "connectTimeout": "1s", "altStatName": "x"}
+    removed = {"operation": "Remove", "match": {"name": name}}
+    assert name not in config({"cluster": added}, {"cluster": removed})[CLUSTER]
+    assert name in config({"cluster": removed}, {"cluster": added})[CLUSTER]
+
+
+def test_filters_are_put_into_a_listener_that_was_added() -> None:
+    address = "{socketAddress: {address: 127.0.0.1, portValue: 1}}"
+    added = {"operation": "Add", "value": f"name: mine\naddress: {address}\nfilterChains: [{{}}]"}
+    found = config({"listener": added}, {"networkFilter": {"operation": "AddFirst", "value": "name: f"}})
+    assert found[LISTENER]["mine"]["filterChains"] == [{"filters": [{"name": "f"}]}]
+
+
 def test_json_patches_of_a_listener() -> None:
     change = {
         "operation": "Patch",
@@ -204,3 +223,12 @@ def test_places_outside_have_an_origin_of_their_own(origin: str, cluster: str) -
     slow = {name for name, value in found.items() if value["connectTimeout"] == "9s"}
     assert cluster in slow
     assert all(name.startswith("meshpassthrough") == (origin == "meshpassthrough") for name in slow)
+
+
+def test_the_cluster_that_spans_go_to_has_an_origin_of_its_own() -> None:
+    change = {"operation": "Patch", "match": {"origin": "mesh-trace"}, "value": "connectTimeout: 9s"}
+    zipkin = {"type": "Zipkin", "zipkin": {"url": "http://zipkin.test:9411/api/v2/spans"}}
+    traced = policy("MeshTrace", "mt", default={"backends": [zipkin]})
+    source = Source(view_of([mesh(), WEB, traced, patch({"cluster": change})]))
+    found = rendered(source.connect(node("web"), lambda deltas: None).snapshot())[CLUSTER]
+    assert {name for name, value in found.items() if value["connectTimeout"] == "9s"} == {"meshtrace:zipkin"}

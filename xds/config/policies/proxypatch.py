@@ -55,16 +55,16 @@ def _patched(type_url: str, origin: str, resource: Json, change: Any) -> Json | 
     return resource
 
 
-def additions(conf: Any) -> Iterator[tuple[str, str, Json]]:
-    """(type URL, name, resource) of the clusters and listeners that a conf adds."""
-    for change in conf.append_modifications or ():
+def additions(conf: Any) -> Iterator[tuple[int, str, str, Json]]:
+    """(position of the modification, type URL, name, resource) of the clusters and listeners that a conf adds."""
+    for at, change in enumerate(conf.append_modifications or ()):
         for mod, type_url, message in (
             (change.cluster, CLUSTER, CLUSTER_MESSAGE),
             (change.listener, LISTENER, LISTENER_MESSAGE),
         ):
             if mod is not None and mod.operation == "Add":
                 resource = value_of(message, mod.value)
-                yield type_url, str(resource.get("name", "")), resource
+                yield at, type_url, str(resource.get("name", "")), resource
 
 
 def value_of(message: str, text: str) -> Json:
