@@ -240,6 +240,13 @@ class Core:
     def send_heartbeat(self, peer: str) -> None:
         self._hooks.send(peer, {"type": "heartbeat", "term": self.term, "commit_index": self.commit_index})
 
+    def send_nothing_new(self, peer: str) -> None:
+        """An append without entries to one that has enough to do: we are alive, so much is committed."""
+        prev = self.next_index(peer) - 1
+        message = {"type": "append_entries", "term": self.term, "commit_index": self.commit_index}
+        message |= {"entries": [], "prevLogIdx": prev, "prevLogTerm": self.term_at(prev)}
+        self._hooks.send(peer, message)
+
     # --- what the engine asks back -------------------------------------------------------
 
     def may_campaign(self) -> bool:

@@ -40,6 +40,10 @@ if VERSION != SUPPORTED_VERSION:
 
 Message = dict[str, Any]
 
+# Of append_batch_bytes: what a peer that is owed more gets before it has acknowledged it. Several, so that
+# it reads the next while it writes one; few, since both ends do all of it in one pass of their loops.
+BATCHES_PER_PORTION = 4
+
 FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
 _ROLES = (FOLLOWER, CANDIDATE, LEADER)
 
@@ -81,7 +85,9 @@ OVERRIDDEN = (
 ATTRIBUTES = (
     PrivateName("_poller", 205, "sockets of its own: none wanted"),
     PrivateName("__serializer", 198, "snapshots travel out of band, never as pickles in messages"),
-    PrivateName("__connectedNodes", 154, "to leave out, for one send, peers that need a snapshot"),
+    PrivateName(
+        "__connectedNodes", 154, "to leave out, for one send, peers that need a snapshot or have enough"
+    ),
     PrivateName("__raftState", 157, "the role; pysyncobj tells only whether it leads"),
     PrivateName("__raftElectionDeadline", 162, "to arm one timer, and to start an election in tests"),
     PrivateName("__raftCommitIndex", 176, "a leader's commit waits for its own disk"),
@@ -128,6 +134,7 @@ class Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
     def __init__(self, send: Callable[[str, Message], None]) -> None:
         super().__init__(None, None, [])
         self._send = send
+        self.on_sent: Callable[[PeerId, Message], None] = lambda node, message: None
         self.up: set[str] = set()
 
     def connected(self, peer: str, *, voter: bool) -> None:
@@ -141,6 +148,7 @@ class Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
 
     def send(self, node: PeerId, message: Message) -> bool:
         self._send(node.id, message)
+        self.on_sent(node, message)
         return True
 
     def addNode(self, node: PeerId) -> None:
@@ -196,6 +204,8 @@ class Owner(Protocol):
 
     def send_heartbeat(self, peer: str, /) -> None: ...
 
+    def send_nothing_new(self, peer: str, /) -> None: ...
+
 
 def _named(attribute: str) -> property:
     """A name for an attribute, read in C: a few hundred times for each entry that is alone in its batch."""
@@ -210,6 +220,10 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     ) -> None:
         self._owner = owner
         self._sent: tuple[int, int] = (0, 0)
+        self._portion_bytes = BATCHES_PER_PORTION * config.append_batch_bytes
+        self._sending: dict[PeerId, int] = {}  # bytes of entries to each, in the step that runs
+        self._left_out: set[PeerId] = set()  # of that step
+        self._portions: dict[PeerId, int] = {}  # where each ends that a peer has not acknowledged
         super().__init__(
             *(PeerId(owner.node_id), [PeerId(p) for p in peers], _conf(config, journal)),
             nodeClass=PeerId,
@@ -217,6 +231,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         )
         self._poller = _NoSockets()
         self._SyncObj__serializer = _NoSnapshots()
+        wire.on_sent = self._count
 
     # --- what it holds -------------------------------------------------------------------
 
@@ -278,6 +293,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def _SyncObj__setCurrentTerm(self, term: int, vote: str | None) -> None:
         """An error in here would leave the engine between two roles, e.g. leader of a term that
         it did not win. So it goes on, and the node keeps silent instead."""
+        self._portions.clear()
         try:
             SyncObj._SyncObj__setCurrentTerm(self, term, vote)
         except DiskFull as error:
@@ -309,18 +325,46 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
 
     def _SyncObj__sendAppendEntries(self) -> None:
         """A peer whose next entry is compacted away gets a heartbeat: for it, pysyncobj would
-        spin until the heartbeat period is over, sending snapshot requests (1263, 1312-1335)."""
+        spin until the heartbeat period is over, sending snapshot requests (1263, 1312-1335).
+
+        One that has a portion to acknowledge gets no more entries; a peer gets a portion at the most, as
+        pysyncobj goes on until the clock says that it took long (1336), and a loop's stands still meanwhile."""
         self._sent = self._owner.sendable()
         connected = self._SyncObj__connectedNodes
         behind = {node for node in connected if self._owner.is_behind(node.id)}
+        busy = {node for node in self._portions if self._is_busy(node)} & connected - behind
         for node in sorted(behind, key=str):
             self._owner.send_heartbeat(node.id)
-        connected -= behind
+        for node in sorted(busy, key=str):
+            self._owner.send_nothing_new(node.id)
+        self._left_out, self._sending = behind | busy, {}
+        connected -= self._left_out
         SyncObj._SyncObj__sendAppendEntries(self)
-        connected |= behind
+        connected |= self._left_out
+
+    def _count(self, node: PeerId, message: Message) -> None:
+        """Who got its portion passes for disconnected until the step ends: then pysyncobj stops (1307)."""
+        sent = message.get("entries")
+        if not sent:
+            return
+        self._sending[node] = self._sending.get(node, 0) + sum(len(command) for command, _, _ in sent)
+        if self._sending[node] >= self._portion_bytes and sent[-1][1] < self._sent[0]:
+            self._portions[node] = sent[-1][1]
+            self._SyncObj__connectedNodes.discard(node)
+            self._left_out.add(node)
+
+    def _is_busy(self, node: PeerId) -> bool:
+        """Whether what it was sent last was a portion, which it has not acknowledged."""
+        end = self._portions.get(node, 0)
+        return bool(self.match_indexes.get(node, 0) < end < self.next_indexes.get(node, 0))
 
     def _checkCommandsToApply(self) -> None:
-        if self._isLeader() and self._sent != self._owner.sendable():
+        if not self._isLeader():
+            return
+        done = [node for node in self._portions if not self._is_busy(node)]
+        for node in done:
+            del self._portions[node]
+        if done or self._sent != self._owner.sendable():
             self._SyncObj__sendAppendEntries()
 
 

@@ -1,7 +1,7 @@
 """Raft's messages on their way out: one queue per peer, encoded only when the network takes them.
 
-A follower that was away may be owed hundreds of megabytes, and the core hands all of
-it over at once. Waiting messages hold pointers into the log, which cost next to nothing;
+A follower that was away may be owed hundreds of megabytes, and the core hands over several
+at once. Waiting messages hold pointers into the log, which cost next to nothing;
 their bytes are made when the peer has read what came before. So a slow peer neither fills
 the memory nor holds up the loop.
 

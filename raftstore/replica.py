@@ -99,6 +99,7 @@ class Replica:
         self.wal = opened.wal
         self.disk = GroupCommit(opened.wal, on_durable=self._durable, on_failed=self.fail)
         self.raft = config.raft()
+        self._patience_s = STALL_S
         self.node = self._make_node(opened)
         self.transport: Transport | None = None
         if opened.tls is not None:
@@ -360,7 +361,9 @@ class Replica:
 
     def _turn(self) -> None:
         now = self._loop.time()
-        stalled, self._turned_at = now - self._turned_at > STALL_S, now
+        stalled, self._turned_at = now - self._turned_at > self._patience_s, now
+        # Where each pass is slow there would be no turn at all: in a row, only what may cost an election.
+        self._patience_s = self.raft.election_timeout_min_s / 2 if stalled else STALL_S
         if stalled:
             # The loop was held up, and what came meanwhile is unread: judging now who has been
             # silent for too long would cost an election. Sockets are read before the next pass.

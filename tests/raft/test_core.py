@@ -10,6 +10,7 @@ from raftstore import entries
 from raftstore.config import RaftConfig
 from raftstore.core import Core
 from raftstore.core_start import Hooks, SnapshotMeta
+from raftstore.engine import BATCHES_PER_PORTION
 from raftstore.entries import Change
 from raftstore.errors import Corrupt
 from raftstore.wal.journal import Wal
@@ -124,6 +125,81 @@ def test_a_peer_behind_the_compacted_log_gets_heartbeats_and_no_entries() -> Non
     owner.sent.clear()
     core.tick()
     assert [message["type"] for _, message in owner.sent] == ["heartbeat"]
+
+
+def test_a_peer_that_is_owed_a_lot_gets_the_next_portion_when_it_has_acknowledged_one() -> None:
+    """The clock stands still here, as a loop's does within one pass."""
+    core, owner, owed = a_leader_that_owes(20)
+    got = sent_entries(core, owner)
+    while got[-1] < owed[-1]:
+        assert sent_entries(core, owner) == []
+        core.acknowledged("B", acknowledgement(got[-1] + 1), 1.0)
+        portion = sent_entries(core, owner)
+        assert portion and len(portion) <= BATCHES_PER_PORTION + 1
+        got += portion
+    assert got[-len(owed) :] == owed
+
+
+def test_a_peer_that_has_a_portion_to_acknowledge_is_told_that_the_leader_is_alive_and_what_is_committed() -> (
+    None
+):
+    core, owner, _ = a_leader_that_owes(20)
+    last = sent_entries(core, owner)[-1]
+    core.append(b"more")
+    owner.sent.clear()
+    core.tick()
+    assert [message for _, message in owner.sent] == [
+        {
+            "type": "append_entries",
+            "term": 1,
+            "commit_index": core.commit_index,
+            "entries": [],
+            "prevLogIdx": last,
+            "prevLogTerm": 1,
+        }
+    ]
+
+
+def test_a_portion_that_was_lost_is_sent_again() -> None:
+    core, owner, _ = a_leader_that_owes(20)
+    portion = sent_entries(core, owner)
+    core.acknowledged("B", acknowledgement(portion[0]) | {"reset": True, "success": False}, 1.0)
+    assert sent_entries(core, owner) == portion
+
+
+def test_a_portion_counts_for_its_term() -> None:
+    core, owner, _ = a_leader_that_owes(20)
+    sent_entries(core, owner)
+    core.adopt_term("B", 2)
+    core.election_deadline = 0.0
+    core.tick()
+    core.deliver("B", {"type": "response_vote", "term": 3})
+    assert core.is_leader and core.term == 3
+    assert sent_entries(core, owner) == [core.last_index]
+
+
+def a_leader_that_owes(count: int) -> tuple[Core, Owner, list[int]]:
+    """A leader of term 1 with B at its side, whom it has not sent the newest entries, each a batch of its own."""
+    owner = Owner()
+    core = a_core(("A", "B"), owner, config=RaftConfig(append_batch_bytes=4096))
+    core.peer_up("B")
+    core.tick()
+    core.deliver("B", {"type": "response_vote", "term": 1})
+    core.tick()
+    return core, owner, [core.append(b"x" * 4000) for _ in range(count)]
+
+
+def sent_entries(core: Core, owner: Owner) -> list[int]:
+    """The indexes of the entries that one step sends, after those that were sent before it."""
+    core.tick()
+    batches = [message.get("entries", ()) for _, message in owner.sent]
+    owner.sent.clear()
+    return [entry[1] for entries in batches for entry in entries]  # type: ignore[attr-defined]
+
+
+def acknowledgement(next_index: int) -> dict[str, object]:
+    answer = {"type": "next_node_idx", "next_node_idx": next_index, "reset": False, "success": True}
+    return answer | {"term": 1, "q": 1}
 
 
 def test_voters_come_from_the_log_then_from_the_snapshot_then_from_the_configuration() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from raftstore import limits
 from raftstore.errors import Overloaded, TooLarge, Unavailable, UnknownOutcome
-from raftstore.replica import Replica
+from raftstore.replica import STALL_S, Replica
 from raftstore.settings import StoreConfig
 from raftstore.types import Exists, Key, Put, Txn
 from tests.raftstore.replicas import DEADLINE_S, Replicas, put, read, until
@@ -182,3 +183,23 @@ async def test_an_unexpected_error_of_the_timer_ends_it_too(tmp_path: Path) -> N
         async with asyncio.timeout(DEADLINE_S):
             await replica.failed
     await replica.close()
+
+
+async def test_where_every_pass_of_the_loop_is_slow_there_are_turns_all_the_same(tmp_path: Path) -> None:
+    """A follower that reads what it was owed is such a place, and so is a machine with too much to do."""
+    one = Replicas(tmp_path, 1, election_timeout_min_s=20.0, election_timeout_max_s=40.0)
+    await one.start()
+    replica, loop, slow = await one.leader(), asyncio.get_running_loop(), True
+
+    def slow_down() -> None:
+        time.sleep(1.2 * STALL_S)
+        if slow:
+            loop.call_soon(slow_down)
+
+    slow_down()
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await replica.submit(put("a"), timeout_s=DEADLINE_S)
+    finally:
+        slow = False
+        await one.close()
