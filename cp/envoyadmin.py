@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import tempfile
 import time
@@ -37,6 +38,12 @@ from xds.source import NodeInfo
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 15.0
 ANSWER_BYTES_MAX = 512 << 20
+# Longer than a token may be (cp/tokens.py), with its surroundings.
+CREDENTIAL_BYTES_MAX = 64 << 10
+# Envoy writes the fields of a message in the order of their numbers: the key of a header before its value.
+_CREDENTIAL = re.compile(
+    rb'("key":\s*"authorization",\s*"(?:raw_)?value":\s*")(?:[^"\\]|\\.)*(?=")', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,28 @@ class AdminTarget:
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+class WithoutCredentials:
+    """A configuration dump on its way, without what a proxy proves itself by.
+
+    The bootstrap in it names the proxy's token, as metadata of its streams. Who may look at a proxy must not be
+    able to be it.
+    """
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may go on. The end is kept back: a credential may have arrived in part."""
+        text = _CREDENTIAL.sub(rb"\1[redacted]", self._kept + chunk)
+        cut = max(len(text) - CREDENTIAL_BYTES_MAX, 0)
+        self._kept = text[cut:]
+        return text[:cut]
+
+    def end(self) -> bytes:
+        """The rest, once everything was fed."""
+        return self._kept
 
 
 def target_of(proxy: Resource, insight: Resource | None) -> AdminTarget:
@@ -88,7 +117,7 @@ class EnvoyAdmin:
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.get(target.url + path, params=query) as response,
+                session.get(target.url + path, params=query, allow_redirects=False) as response,
             ):
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

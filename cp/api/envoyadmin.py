@@ -14,12 +14,13 @@ from cp.access import Look
 from cp.api.auth import user_of
 from cp.api.consistency import view_for
 from cp.api.context import Context
-from cp.envoyadmin import ANSWER_BYTES_MAX, EnvoyAdmin, target_of
+from cp.envoyadmin import ANSWER_BYTES_MAX, EnvoyAdmin, WithoutCredentials, target_of
 from cp.problems import Problem, bad_parameter, not_found
 from mesh.registry import KINDS
 from mesh.resource import ResourceKey
 
 CHUNK_BYTES = 1 << 16
+_TYPES = ("application/json", "text/plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +86,18 @@ class _Handler:
         insight = view.get(KINDS[self._kind].has_insight, key.mesh, key.name)
         target = target_of(proxy, insight)
         async with self._admin.get(view, target, aspect.path, query) as answer:
-            response = web.StreamResponse(status=answer.status)
-            response.content_type = answer.content_type
+            response = web.StreamResponse(status=answer.status, headers={"X-Content-Type-Options": "nosniff"})
+            # A proxy is not trusted with a page of this origin.
+            response.content_type = answer.content_type if answer.content_type in _TYPES else "text/plain"
             response.charset = "utf-8"
             await response.prepare(request)
-            passed = 0
+            passed, hiding = 0, WithoutCredentials()
             async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                 passed += len(chunk)
                 if passed > ANSWER_BYTES_MAX:
                     break
-                await response.write(chunk)
-            await response.write_eof()
+                await response.write(hiding.feed(chunk))
+            await response.write_eof(hiding.end())
             return response
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from cp.envoyadmin import AdminTarget, target_of
+from cp.envoyadmin import CREDENTIAL_BYTES_MAX, AdminTarget, WithoutCredentials, target_of
 from cp.problems import Problem
 from mesh.codec import decode, encode_value
 from raftstore.types import Key, Put, Txn
@@ -54,8 +54,9 @@ def test_without_a_port_there_is_no_way() -> None:
 class Envoy:
     """An admin interface that tells what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: web.Response | None = None) -> None:
         self.port = 0
+        self.answer = answer
         self._runner = web.AppRunner(self._app())
 
     def _app(self) -> web.Application:
@@ -64,6 +65,8 @@ class Envoy:
         return app
 
     async def _answer(self, request: web.Request) -> web.Response:
+        if self.answer is not None:
+            return self.answer
         return web.Response(text=request.path_qs)
 
     async def __aenter__(self) -> Envoy:
@@ -134,3 +137,44 @@ async def test_who_may_not_look_is_told_so(make_api: ApiFactory) -> None:
     await with_proxy(api, 1)
     assert (await api.get(f"{PATH}/stats")).status == 403
     assert (await api.get(f"{PATH}/clusters")).status == 502
+
+
+DUMP = b"""{"configs": [{"bootstrap": {"initial_metadata": [
+  {
+   "key": "Authorization",
+   "value": "top.\\"secret"
+  }
+ ]}}, {"headers": [{"key": "x", "value": "plain"}]},
+ {"initial_metadata": [{"key":"authorization","value":"second"}]}]}"""
+
+
+@pytest.mark.parametrize("size", [40, 1000, 70_000])
+def test_a_dump_tells_no_credentials(size: int) -> None:
+    """However it is cut into pieces, and whatever lies around it."""
+    around = b'"x": 1, ' * CREDENTIAL_BYTES_MAX
+    for dump in (DUMP, around[: 30 * size] + DUMP + around[: CREDENTIAL_BYTES_MAX + 30 * size]):
+        hiding = WithoutCredentials()
+        told = b"".join(hiding.feed(dump[at : at + size]) for at in range(0, len(dump), size)) + hiding.end()
+        assert told == dump.replace(b'top.\\"secret', b"[redacted]").replace(b"second", b"[redacted]")
+
+
+async def test_who_may_look_at_a_proxy_does_not_get_its_token(api: Api) -> None:
+    async with Envoy(web.Response(body=DUMP, content_type="application/json")) as envoy:
+        await with_proxy(api, envoy.port)
+        answer = await api.get(f"{PATH}/xds")
+    assert answer.json["configs"][1:] == [
+        {"headers": [{"key": "x", "value": "plain"}]},
+        {"initial_metadata": [{"key": "authorization", "value": "[redacted]"}]},
+    ]
+    assert "secret" not in answer.text
+
+
+async def test_a_proxy_is_not_trusted_with_pages_and_other_ways(api: Api) -> None:
+    """Or whoever runs one had a script of his on the administrator's screen, and the control plane's eyes."""
+    async with Envoy(web.Response(text="<script>", content_type="text/html")) as envoy:
+        await with_proxy(api, envoy.port)
+        answer = await api.get(f"{PATH}/stats")
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        envoy.answer = web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
+        assert (await api.get(f"{PATH}/stats", allow_redirects=False)).status == 302
