@@ -21,6 +21,13 @@ typedConfig:
   '@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
   default_source_code: {inline_string: "-- nothing"}
 """
+PROXY = """
+name: envoy.filters.network.tcp_proxy
+typedConfig:
+  '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+  statPrefix: mine
+  cluster: backend
+"""
 
 
 def patch(*modifications: dict[str, Any]) -> dict[str, Any]:
@@ -84,8 +91,12 @@ def test_what_is_added_takes_the_place_of_its_name_and_what_comes_after_is_for_i
 def test_filters_are_put_into_a_listener_that_was_added() -> None:
     address = "{socketAddress: {address: 127.0.0.1, portValue: 1}}"
     added = {"operation": "Add", "value": f"name: mine\naddress: {address}\nfilterChains: [{{}}]"}
-    found = config({"listener": added}, {"networkFilter": {"operation": "AddFirst", "value": "name: f"}})
-    assert found[LISTENER]["mine"]["filterChains"] == [{"filters": [{"name": "f"}]}]
+    found = config(
+        {"listener": added},
+        {"networkFilter": {"operation": "AddLast", "match": {"listenerName": "mine"}, "value": PROXY}},
+    )
+    [chain] = found[LISTENER]["mine"]["filterChains"]
+    assert [each["typedConfig"]["cluster"] for each in chain["filters"]] == ["backend"]
 
 
 def test_json_patches_of_a_listener() -> None:
