@@ -16,6 +16,7 @@ from chaos.sim.directed_disks import (
     rejoin_with_snapshot,
     retry_after_snapshot,
     rotten_log,
+    torn_batch_before_a_new_segment,
 )
 from chaos.sim.directed_feed import slow_watcher, watch_resumed_elsewhere
 from chaos.sim.host import Build, DiskSpeed
@@ -350,6 +351,7 @@ SCENARIOS: dict[str, Scenario] = {
         retry_after_snapshot,
         rejoin_with_snapshot,
         overtaken_snapshot,
+        torn_batch_before_a_new_segment,
         rotten_log,
         watch_resumed_elsewhere,
         slow_watcher,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaos.sim.cluster import STEP_S, Cluster
+from chaos.sim.host import SEGMENT_BYTES, DiskSpeed
 from chaos.sim.invariants import Disrupted, NotConverged, RotNotFound
 from chaos.sim.scene import acknowledged, directed
 from raftstore.errors import Corrupt
@@ -60,6 +61,24 @@ def overtaken_snapshot(cluster: Cluster) -> None:
         while away.node.applied_index < target:
             away.begin_snapshot(50)
             cluster.step()
+
+
+@directed("ABC")
+def torn_batch_before_a_new_segment(cluster: Cluster) -> None:
+    """What is left of a torn batch is never taken for rot, also if the next batch began a segment."""
+    host, node = cluster.hosts["C"], cluster.hosts["A"].node
+    host.speed = DiskSpeed(5.0, 5.0)
+    acknowledged(cluster, cluster.clients.write("torn", "A"))
+    cluster.run(0.1)
+    segment, batch = host.wal.segments[-1], host.under_way
+    cluster.stop("C")
+    host.disk.append(segment, batch[:-1])
+    host.speed = DiskSpeed()
+    cluster.start("C")
+    node.propose(bytes(SEGMENT_BYTES), lambda result: None)
+    cluster.run(0.5)
+    cluster.stop("C")
+    cluster.start("C")
 
 
 @directed("ABC")

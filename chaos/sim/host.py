@@ -232,6 +232,11 @@ class Host:
         self._full, self._sync = "", None
         self.node.durable()
 
+    @property
+    def under_way(self) -> bytes:
+        """What is being written to the log, and not on the disk yet."""
+        return b"" if self._sync is None else self._sync.data
+
     def fill_disk(self, room_bytes: int) -> None:
         self.cluster.trace(f"{self.id} has {room_bytes} bytes of disk left")
         self.disk.capacity = self.disk.used() + room_bytes
