@@ -87,6 +87,9 @@ def tell(report: Report, cell: str, found: Measured) -> None:
     storm, of = found["reconnect storm"], "that of connecting all for the first time"
     report.figure(f"{cell}: reconnect storm", storm["s"], "s", everything["s"], of)
     report.figure(f"{cell}: reconnect storm, CPU", storm["cpu_s"], "s", everything["cpu_s"], of)
+    report.figure(
+        f"{cell}: reconnect storm, longest turn of the loop, computing", storm["longest_s"] * 1e3, "ms"
+    )
     report.figure(f"{cell}: reconnect storm, bytes sent", storm["bytes"], "B")
     report.figure(f"{cell}: reconnect storm, resources sent again", storm["resources"], "")
     report.figure(f"{cell}: reconnect storm, resources presented", found["presented"], "")
@@ -107,6 +110,7 @@ def change(report: Report, name: str, found: Measured, rebuild: Measured, everyt
     report.figure(
         f"{name}, last ACK over rebuild", found["s"] * 1e3, "ms", derived_ms, "deriving all, unsent"
     )
+    report.figure(f"{name}, longest turn of the loop, computing", found["longest_s"] * 1e3, "ms")
     if "ack_p99_s" in found:
         p99_ms, floor_ms = found["ack_p99_s"] * 1e3, found["floor_ack_p99_s"] * 1e3
         report.figure(f"{name}, ACK p99 of the proxies told", p99_ms, "ms", floor_ms, floor)

@@ -37,6 +37,7 @@ from xds.stream import Stream
 
 QUIET_S = 0.05  # nothing in flight for this long: it was the last ACK
 STORM_QUIET_S = 2.0  # longer than removals wait on a new stream (xds.limits.RESUME_WAIT_S)
+LOOK_S = 0.002  # how often the loop is asked whether it still turns
 TIMEOUT_S = 240.0
 ROUNDS = {"endpoint": 100, "route": 9, "mesh-wide policy": 3, "CA rotation": 3}
 SECRETS = (f"identity_cert:secret:{MESH}", f"mesh_ca:secret:{MESH}")
@@ -89,6 +90,26 @@ class Meter:
         return sum(len(data) for _, data in self.sent)
 
 
+class Turns:
+    """The longest time that the loop computed, since `reset`, without a turn for anything else."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.reset()
+        self._look()
+
+    def reset(self) -> None:
+        self.longest_s, self._at = 0.0, time.thread_time()
+
+    def _look(self) -> None:
+        now = time.thread_time()
+        self.longest_s, self._at = max(self.longest_s, now - self._at), now
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+
 class Cell:
     """A mesh, its server and its proxies."""
 
@@ -107,6 +128,7 @@ class Cell:
             later=loop.call_soon,
             linger=partial(loop.call_later, LINGER_S),
         )
+        self.turns = Turns()
         server, self.bare = AdsServer(self.source, None, [self.meter]), BareServer()
         before_bytes = resident_bytes()
         load = await start_load(await server.start("127.0.0.1:0"), f"{MESH}.dp-", *SECRETS)
@@ -135,11 +157,12 @@ class Cell:
                 await process.wait()
             await self.bare.stop()
             await server.stop(0)
+            self.turns.stop()
         return self.found
 
     async def _changes(self, kind: str, rounds: int) -> dict[str, float]:
         """The medians of several changes of one kind; the first, which fills caches, not counted. ack_p99_s:
-        of all proxies that were told, in all rounds."""
+        of all proxies that were told, in all rounds; longest_s: the longest turn of all rounds."""
 
         def move(number: int) -> None:
             if kind == "CA rotation":
@@ -158,11 +181,13 @@ class Cell:
             found.append(await self._with_floor(measured))
             floor += self.bare.ack_s
         medians = {name: statistics.median(each[name] for each in found) for name in found[0]}
+        medians["longest_s"] = max(each["longest_s"] for each in found)
         return medians | {"ack_p99_s": percentile(ours, 0.99), "floor_ack_p99_s": percentile(floor, 0.99)}
 
     async def _measured(self, act: Callable[[], None], *, storm: bool = False) -> dict[str, float]:
-        """Do something, wait for the last ACK; seconds, CPU seconds, bytes, resources, runs."""
+        """Do something, wait for the last ACK; seconds, CPU seconds, bytes, resources, runs, the longest turn."""
         self.meter.reset()
+        self.turns.reset()
         self.source.engine.runs.clear()
         self.started_at = start = time.perf_counter()
         cpu = time.process_time()
@@ -177,6 +202,7 @@ class Cell:
             "bytes": self.meter.bytes_sent(),
             "resources": self.meter.resources,
             "runs": sum(self.source.engine.runs.values()),
+            "longest_s": self.turns.longest_s,
             "proxies": len({proxy for proxy, _ in self.meter.sent}),
         }
 

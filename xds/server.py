@@ -39,6 +39,7 @@ from xds.limits import (
     PENDING_STREAMS_MAX,
     REQUEST_BYTES_MAX,
 )
+from xds.pacing import Pacer
 from xds.session import Session
 from xds.sotw import SotwSession
 from xds.source import Admission, ConfigSource, OpenDoor
@@ -112,6 +113,7 @@ class AdsServer:
         self._idle.set()
         self._stopping = asyncio.Event()
         self._server: grpc.aio.Server | None = None
+        self._pacer = Pacer(lambda job: asyncio.get_running_loop().call_soon(job))
 
     def streams(self) -> Iterator[Stream]:
         """The open streams whose proxies were admitted."""
@@ -203,6 +205,7 @@ class AdsServer:
             self._observers,
             self._first_request_timeout,
             self._gate,
+            self._pacer,
         )
         self._streams[stream.id] = stream
         self._idle.clear()

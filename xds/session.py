@@ -1,8 +1,9 @@
 """One xDS stream as a pure machine: requests and changes in, effects out.
 
     receive(data, now)               a request's bytes arrived
-    update(snapshot, deltas, now)    what the proxy should have changed
-    tick(now)                        the time that `deadline()` named has come
+    update(snapshot, deltas, now)    what the proxy should have changed; or, to send it later,
+    note(snapshot, deltas)
+    tick(now)                        the time that `deadline()` named has come, or what was noted is to be sent
 
 No I/O, no clock, no tasks: the caller (xds/server.py) writes what `Send` carries and arms one
 timer. The two variants of the protocol, incremental (xds/delta.py) and state of the world
@@ -93,7 +94,14 @@ class Session(ABC):
         return effects + self._flush(now)
 
     def update(self, snapshot: Snapshot, deltas: Sequence[Delta], now: float) -> list[Effect]:
-        """Take what the proxy should have now. `deltas` name what changed since the last call."""
+        """Take what the proxy should have now, and send what may be sent of it: `note`, then `tick`."""
+        self.note(snapshot, deltas)
+        return self._flush(now)
+
+    def note(self, snapshot: Snapshot, deltas: Sequence[Delta]) -> None:
+        """Take what the proxy should have now; `deltas` name what changed since the last call. What is to be sent
+        of it is sent with the next event. Must be called as soon as a live snapshot changed, lest something of
+        it is sent before what it refers to."""
         first = self._snapshot is None
         self._snapshot = snapshot
         if first:
@@ -105,7 +113,6 @@ class Session(ABC):
                     subscription = self._subscriptions[delta.type_url]
                     subscription.changed(resource.name for resource in delta.upserts)
                     subscription.changed(delta.removed)
-        return self._flush(now)
 
     def deadline(self) -> float | None:
         """When to call `tick`; None: not needed."""
@@ -117,7 +124,7 @@ class Session(ABC):
         return min(waiting, default=None)
 
     def tick(self, now: float) -> list[Effect]:
-        """Stop to wait for what a client does not acknowledge."""
+        """Send what was noted, and stop to wait for what a client does not acknowledge."""
         return self._flush(now)
 
     def versions(self, type_url: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Protocol
 from xds.effects import Effect, Opened, Refuse, Send
 from xds.gate import Gate
 from xds.limits import FIRST_REQUEST_LOOKS, FIRST_REQUEST_TIMEOUT_S
+from xds.pacing import Pacer
 from xds.session import Session
 from xds.source import Admission, ConfigSource, NodeInfo, ProxyHandle, Refused
 from xds.status import StreamStatus
@@ -62,6 +63,7 @@ class Stream:
         observers: Sequence[Observer] = (),
         first_request_timeout: float = FIRST_REQUEST_TIMEOUT_S,
         gate: Gate | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         self._gate = gate if gate is not None else Gate()
         self.id = next(_ids)
@@ -72,6 +74,7 @@ class Stream:
         self._admission = admission
         self._observers = observers
         self._loop = asyncio.get_running_loop()
+        self._pacer = pacer if pacer is not None else Pacer(self._loop.call_soon)
         self._handle: ProxyHandle | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
@@ -106,6 +109,7 @@ class Stream:
             return
         self._closed = True
         self._disarm()
+        self._pacer.drop(self._tick)
         if self._opening is not None:
             self._opening.cancel()
         if self._handle is not None:
@@ -125,7 +129,8 @@ class Stream:
             return
         snapshot = self._handle.snapshot()
         if snapshot is not None:
-            self._do(self.session.update(snapshot, deltas, self._loop.time()))
+            self.session.note(snapshot, deltas)
+            self._pacer.submit(self._tick)
 
     async def _open(self, node: NodeInfo, resumed: bool) -> None:
         await self._gate.enter(resumed)
@@ -180,7 +185,7 @@ class Stream:
             self._timer = None
 
     def _tick(self) -> None:
-        self._timer = None
+        self._disarm()
         self._do(self.session.tick(self._loop.time()))
 
     def _expect(self, pause: float, looks: int) -> None:
