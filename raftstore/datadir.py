@@ -3,7 +3,9 @@
     <data>/LOCK         flock, held while the process lives; names its pid
     <data>/meta.json    format, cluster id, node id
     <data>/wal/         the log's segments
-    <data>/snapshots/   whole snapshots
+    <data>/snapshots/   whole snapshots, and parts of one that is on its way here
+    <data>/addresses.json   who is where, a cache (admin.py)
+    <data>/set-aside-N/     what was here before a rebuild or a recovery (recover.py)
 
 A log that is replayed by the wrong node votes twice; two processes that append to one
 log destroy it. Both are checked before anything is read.

@@ -68,7 +68,8 @@ class Journal(Protocol):
         ...
 
     def setCurrentTerm(self, term: int, vote: str | None, /) -> None:
-        """Returns once term and vote are durable: the messages that rest on them leave next.
+        """Returns once term and vote are durable: the messages that rest on them leave next. Or at once,
+        where the messages are held back until `hard_state_durable` (group_commit.ReplicaWal).
 
         Raises DiskFull, DiskFailed; then they are set but not durable.
         """

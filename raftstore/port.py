@@ -1,8 +1,8 @@
 """The port through which everything else uses the log.
 
-One protocol, three carriers: in-process (a cluster of one, the embedded default), a
-Unix socket between a replica's store process and its workers, and (later) mutual TLS
-for observers on other machines.
+One protocol, two carriers: in-process (a cluster of one, the embedded default), and a
+Unix socket between a replica's store process and its workers. Observers on other machines
+are replicas: the log comes to them, and their workers read their own store.
 """
 
 from __future__ import annotations
