@@ -373,6 +373,8 @@ class Transport:
         async with asyncio.timeout(limits.HANDSHAKE_S):
             wire, _ = await self._loop.create_connection(lambda: link, host, port, ssl=self._tls.client)
         sock = wire.get_extra_info("socket")
+        if sock is None:
+            return  # it was reset right after the handshake
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import socket
 import ssl
 import struct
 import time
@@ -82,6 +84,42 @@ class Net:
     async def close(self) -> None:
         for transport in self.transports.values():
             await transport.close()
+
+
+class Resetting:
+    """A server that resets each connection with the last byte of its handshake, before any other of its loop."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._loop = asyncio.get_running_loop()
+        self.port = int(self._listening.getsockname()[1])
+        self.connections = 0
+
+    def __enter__(self) -> Resetting:
+        self._loop.add_reader(self._listening, self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        connection, _ = self._listening.accept()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = self._tls.wrap_bio(incoming, outgoing, server_side=True)
+        self.connections += 1
+
+        def handshake() -> None:
+            incoming.write(connection.recv(1 << 16))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                session.do_handshake()
+            connection.sendall(outgoing.read())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._loop.remove_reader(connection)
+            connection.close()
+
+        self._loop.add_reader(connection, handshake)
 
 
 @pytest.fixture
@@ -286,6 +324,15 @@ async def test_who_is_refused_by_the_other_side_dials_less_and_less(net: Net) ->
     await until(lambda: len(net.owners["b"].up) >= 6, "b was let in by its own side six times")
     pauses_s = [min(limits.REDIAL_S_MIN * 2**n, limits.REDIAL_S_MAX) for n in range(1, 6)]
     assert time.monotonic() - began >= 0.5 * sum(pauses_s)
+
+
+async def test_who_is_reset_right_after_the_handshake_dials_again(net: Net) -> None:
+    """As a proxy does that breaks connections. The transport has no socket any more when it is made."""
+    b = await net.add("b")
+    issue(net.root, "a")
+    with Resetting(load_tls(net.root, "a").server) as a:
+        b.set_peers({"a": ("127.0.0.1", a.port)})
+        await until(lambda: a.connections >= 3, "b has come three times")
 
 
 async def test_a_peer_that_is_removed_is_cut(net: Net) -> None:
