@@ -205,6 +205,8 @@ class Admin:
             await asyncio.sleep(POLL_S)
             if node.is_leader and node.transferring is None:
                 return f"{to} did not take over in time"
+            if node.leader not in (None, self._replica.id, to):
+                return f"{node.leader} leads now"
         return why
 
     async def change(self, op: str, node_id: str) -> str:

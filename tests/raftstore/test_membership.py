@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from raftstore.members import Refused
 from raftstore.replica import Replica
-from tests.raftstore.replicas import Replicas, put, read, until
+from tests.raftstore.replicas import DEADLINE_S, Replicas, put, read, until
 
 
 @pytest.fixture
@@ -89,6 +90,17 @@ async def test_a_leader_hands_over_before_it_is_removed(four: Replicas) -> None:
     assert (await others[0].submit(put("a"), timeout_s=30.0)).applied
     with pytest.raises(Refused, match="is not a member"):
         await others[1].admin.remove(leader.id)
+
+
+async def test_handing_over_ends_also_when_a_third_one_leads(four: Replicas) -> None:
+    (dead, third) = await four.followers()
+    leader = await four.leader()
+    await four.stop(dead.id)
+    handing = asyncio.create_task(leader.admin.hand_over(dead.id))
+    third.node.receive(leader.id, {"type": "timeout_now", "term": leader.node.term})
+    third.kick()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await handing in (f"{third.id} leads now", f"{dead.id} did not take over in time")
 
 
 async def test_a_replica_that_the_quorum_needs_is_not_removed(four: Replicas) -> None:
