@@ -20,6 +20,13 @@ TRANSACTION_DOCUMENTS_MAX = 1_000  # each may add guards; the store allows 2,000
 DOCUMENT_DEPTH_MAX = 64
 # YAML aliases may name one node many times: count what it would expand to.
 DOCUMENT_NODES_MAX = 200_000
+# YAML takes some 30 us for a value, JSON less than one. A text that is longer than a few resources (20 ms of the
+# loop) is parsed in a thread; all documents together may have so many values, some ten seconds of it.
+YAML_INLINE_BYTES_MAX = 8 << 10
+YAML_NODES_MAX = 400_000
+YAML_MERGES_MAX = (
+    16  # into one map; between two looks at what they come to it grows no more than so many times
+)
 # Kuma's: the default page and the largest one.
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000

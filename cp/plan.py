@@ -106,6 +106,7 @@ class Plan:
     def __init__(self, base: View) -> None:
         self.base_index = base.index
         self.guards: list[Guard] = []
+        self._guarded: set[Guard] = set()
         self.writes: list[Write] = []
         self.results: list[Result] = []
         self.expected: dict[int, ResourceKey] = {}
@@ -122,8 +123,9 @@ class Plan:
 
     def guard(self, guard: Guard, expected: ResourceKey | None = None) -> None:
         """Make the transaction depend on `guard`; a second time means nothing."""
-        if guard in self.guards:
+        if guard in self._guarded:
             return
+        self._guarded.add(guard)
         if expected is not None:
             self.expected[len(self.guards)] = expected
         self.guards.append(guard)

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
 import yaml
 from aiohttp import web
 
-from cp.limits import BODY_BYTES_MAX, BODY_TIMEOUT_S, DOCUMENT_DEPTH_MAX, DOCUMENT_NODES_MAX
+from cp.limits import (
+    BODY_BYTES_MAX,
+    BODY_TIMEOUT_S,
+    DOCUMENT_DEPTH_MAX,
+    DOCUMENT_NODES_MAX,
+    YAML_INLINE_BYTES_MAX,
+    YAML_MERGES_MAX,
+    YAML_NODES_MAX,
+)
 from cp.problems import Problem, bad_request
 
 TITLE = "Could not process a resource"
@@ -27,6 +36,8 @@ _JSON_TYPES = (
     "application/x-www-form-urlencoded",
     "text/plain",
 )
+# One text at a time: several would only take the processor from the loop, and from each other.
+_YAML_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="yaml")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -36,6 +47,18 @@ class _Loader(yaml.CSafeLoader):
         first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
+    _merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys (`<<: *a`). Merging what was merged multiplies, so a few lines could fill the memory."""
+        merges = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        wide = sum(len(each.value) if isinstance(each, yaml.SequenceNode) else 1 for each in merges)
+        if wide > YAML_MERGES_MAX:
+            raise ValueError(f"more than {YAML_MERGES_MAX} maps are merged into one")
+        super().flatten_mapping(node)
+        self._merged += len(node.value) if merges else 0
+        if self._merged > YAML_NODES_MAX:
+            raise ValueError(f"merge keys make more than {YAML_NODES_MAX} values")
 
 
 async def read_object(request: web.Request, title: str = TITLE) -> dict[str, Any]:
@@ -57,10 +80,17 @@ async def read_documents(request: web.Request, limit: int) -> list[Any]:
     is_yaml = _is_yaml(request)
     async with asyncio.timeout(BODY_TIMEOUT_S):
         raw = await _read(request, limit)
-    documents = _parse_yaml(raw) if is_yaml else [_parse_json(raw)]
+    documents = await parse_yaml(raw) if is_yaml else [_parse_json(raw)]
     for document in documents:
         check_document(document)
     return documents
+
+
+async def parse_yaml(raw: bytes) -> list[Any]:
+    """The documents of a YAML text, parsed beside the loop if that would hold it up. Raises Problem."""
+    if len(raw) <= YAML_INLINE_BYTES_MAX:
+        return _parse_yaml(raw)
+    return await asyncio.get_running_loop().run_in_executor(_YAML_THREAD, _parse_yaml, raw)
 
 
 def _is_yaml(request: web.Request) -> bool:
@@ -106,7 +136,7 @@ def _parse_json(raw: bytes) -> Any:
 def _parse_yaml(raw: bytes) -> list[Any]:
     try:
         text = raw.decode()
-        _check_yaml_depth(text)
+        _check_yaml_size(text)
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
     except UnicodeDecodeError as error:
         raise bad_request(f"the body is not UTF-8 text: byte {error.start}", TITLE) from error
@@ -118,16 +148,21 @@ def _parse_yaml(raw: bytes) -> list[Any]:
         raise bad_request(f"the body is not YAML: {' '.join(str(error).split())[:200]}", TITLE) from error
 
 
-def _check_yaml_depth(text: str) -> None:
-    """Before anything is built: the C composer recurses, and overflows its stack on `[[[[…`."""
-    depth = 0
+def _check_yaml_size(text: str) -> None:
+    """Before anything is built: the C composer recurses, and overflows its stack on `[[[[…`; and what is too
+    much should be known before all of it was read."""
+    depth = nodes = 0
     for event in yaml.parse(text, _Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DOCUMENT_DEPTH_MAX:
-                raise bad_request(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels", TITLE)
-        elif isinstance(event, yaml.CollectionEndEvent):
+        if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if nodes > YAML_NODES_MAX:
+                raise bad_request(f"the documents have more than {YAML_NODES_MAX} values together", TITLE)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > DOCUMENT_DEPTH_MAX:
+                    raise bad_request(f"the document nests deeper than {DOCUMENT_DEPTH_MAX} levels", TITLE)
 
 
 def check_document(document: Any) -> None:
