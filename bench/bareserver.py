@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -63,18 +63,30 @@ class BareServer:
             while len(self._queues) < count or self._received < count:
                 await asyncio.sleep(0.01)
 
+    async def joined(self, connect: Callable[[], None], timeout_s: float = 120.0) -> tuple[float, float]:
+        """Have one more client connect; the seconds, and CPU seconds, until its first request is here."""
+        return await self._measured(1, connect, timeout_s)
+
     async def send(
         self, messages: Sequence[tuple[int, bytes]], timeout_s: float = 120.0
     ) -> tuple[float, float]:
         """Send (stream number, bytes); the seconds, and CPU seconds, until all are acknowledged."""
-        self._wanted = self._received + len(messages)
+
+        def put() -> None:
+            for number, data in messages:
+                self._queues[number].put_nowait(data)
+
+        return await self._measured(len(messages), put, timeout_s)
+
+    async def _measured(self, count: int, act: Callable[[], None], timeout_s: float) -> tuple[float, float]:
+        """Seconds, and CPU seconds, from the act until so many requests came of it."""
+        self._wanted = self._received + count
         self._done.clear()
         self._sent_at = start = time.perf_counter()
         cpu = time.process_time()
         self.ack_s = []
-        for number, data in messages:
-            self._queues[number].put_nowait(data)
-        if messages:
+        act()
+        if count:
             async with asyncio.timeout(timeout_s):
                 await self._done.wait()
         return time.perf_counter() - start, time.process_time() - cpu

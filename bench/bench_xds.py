@@ -8,7 +8,7 @@ to, CPU of the control plane, time to the last ACK.
     route              a MeshHTTPRoute of that service sets another header
     mesh-wide policy   a MeshTimeout for all services and proxies
     CA rotation        everybody gets new roots and a new certificate (authority.py)
-    joining proxy      one more proxy connects and gets everything
+    joining proxy      one more proxy connects and gets everything (the floor's client connects, too)
     reconnect storm    all connections break; all proxies come back at once with what they have
 
 Yardsticks, of the same run: a full rebuild (a fresh source derives all proxies from the same view; what it

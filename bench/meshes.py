@@ -13,6 +13,7 @@ from mesh.view import Changes, View
 
 CLIENTS = 20  # proxies that use the service that changes
 REACHABLE = 10  # services that each proxy uses, at most
+JOINING = 9  # proxies, the last ones, that join later, one after the other
 
 
 def reachable(number: int, services: int) -> list[str]:
@@ -59,7 +60,7 @@ class Mesh:
         spec = {"meshServices": {"mode": "Exclusive"}, "mtls": mtls}
         settings = resource({"type": "Mesh", "name": MESH, **spec})
         existing = [service(n) for n in range(services)]
-        existing += [dataplane(n, services) for n in range(proxies + 1)]  # the last one joins later
+        existing += [dataplane(n, services) for n in range(proxies + JOINING)]
         existing += [instance(0), route(0)]
         self.view = View.of([settings, *existing])
 

@@ -27,7 +27,7 @@ from bench.bareserver import BareServer
 from bench.bench_derive import MESH
 from bench.envoys import FEATURES, open_many_files
 from bench.harness import percentile
-from bench.meshes import Mesh
+from bench.meshes import JOINING, Mesh
 from xds.config.limits import LINGER_S
 from xds.config.source import Source
 from xds.effects import Acked, Effect, Nacked, Send
@@ -37,7 +37,7 @@ from xds.stream import Stream
 
 QUIET_S = 0.05  # nothing in flight for this long: it was the last ACK
 STORM_QUIET_S = 2.0  # longer than removals wait on a new stream (xds.limits.RESUME_WAIT_S)
-LOOK_S = 0.002  # how often the loop is asked whether it still turns
+LOOK_S = 0.005  # how often the loop is asked whether it still turns
 TIMEOUT_S = 240.0
 ROUNDS = {"endpoint": 100, "route": 9, "mesh-wide policy": 3, "CA rotation": 3}
 SECRETS = (f"identity_cert:secret:{MESH}", f"mesh_ca:secret:{MESH}")
@@ -142,10 +142,8 @@ class Cell:
             await self.bare.opened(self.proxies)
             for kind, rounds in ROUNDS.items():
                 self.found[kind] = await self._changes(kind, rounds)
-            command = f"connect {self.proxies} {self.proxies + 1}"
-            self.proxies += 1
-            joined = await self._measured(lambda: tell(load, command))
-            self.found["joining proxy"] = await self._with_floor(joined)
+            joined = [await self._join(load, bare_load) for _ in range(JOINING)]
+            self.found["joining proxy"] = medians(joined)
             self.found["full rebuild"] = self._rebuild()
             self.found["reconnect storm"] = await self._measured(lambda: tell(load, "reconnect"), storm=True)
             self.found["presented"] = self.meter.presented()
@@ -180,9 +178,21 @@ class Cell:
             ours += [at - self.started_at for at in self.meter.acked_at]
             found.append(await self._with_floor(measured))
             floor += self.bare.ack_s
-        medians = {name: statistics.median(each[name] for each in found) for name in found[0]}
-        medians["longest_s"] = max(each["longest_s"] for each in found)
-        return medians | {"ack_p99_s": percentile(ours, 0.99), "floor_ack_p99_s": percentile(floor, 0.99)}
+        return medians(found) | {
+            "longest_s": max(each["longest_s"] for each in found),
+            "ack_p99_s": percentile(ours, 0.99),
+            "floor_ack_p99_s": percentile(floor, 0.99),
+        }
+
+    async def _join(self, load: Process, bare_load: Process) -> dict[str, float]:
+        """One more proxy; the floor is that of a client that connects to the bare server and gets the same."""
+        command = f"connect {self.proxies} {self.proxies + 1}"
+        self.proxies += 1
+        found = await self._measured(lambda: tell(load, command))
+        connected_s, connected_cpu_s = await self.bare.joined(lambda: tell(bare_load, command))
+        messages = [(self.proxies - 1, data) for _, data in self.meter.sent]
+        sent_s, sent_cpu_s = await self.bare.send(messages)
+        return found | {"floor_s": connected_s + sent_s, "floor_cpu_s": connected_cpu_s + sent_cpu_s}
 
     async def _measured(self, act: Callable[[], None], *, storm: bool = False) -> dict[str, float]:
         """Do something, wait for the last ACK; seconds, CPU seconds, bytes, resources, runs, the longest turn."""
@@ -234,6 +244,10 @@ class Cell:
                 await asyncio.sleep(0.01)
                 if self.meter.in_flight or not self.source.settled:
                     since = time.perf_counter()
+
+
+def medians(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(each[name] for each in found) for name in found[0]}
 
 
 async def start_load(port: int, prefix: str, *arguments: str) -> Process:

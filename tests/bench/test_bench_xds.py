@@ -7,7 +7,7 @@ import pytest
 from bench.bench_derive import MESH
 from bench.bench_xds import QUICK, SIZES, sizes
 from bench.envoys import FEATURES
-from bench.meshes import CLIENTS, REACHABLE, Mesh, reachable
+from bench.meshes import CLIENTS, JOINING, REACHABLE, Mesh, reachable
 from bench.xds_cell import Cell
 from xds.config.source import Source
 from xds.source import NodeInfo
@@ -76,7 +76,9 @@ async def test_a_whole_cell() -> None:
     assert found["endpoint"]["proxies"] == CLIENTS and found["endpoint"]["resources"] == CLIENTS
     assert found["joining proxy"]["proxies"] == 1 and found["joining proxy"]["resources"] > 10
     assert found["reconnect storm"]["resources"] == 0
-    assert found["presented"] == found["connect all"]["resources"] + found["joining proxy"]["resources"]
+    joined = JOINING * found["joining proxy"]["resources"]
+    assert found["presented"] == found["connect all"]["resources"] + joined
+    assert found["proxies"] == 25 + JOINING
     assert found["endpoint"]["floor_s"] > 0
 
 
