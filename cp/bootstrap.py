@@ -21,11 +21,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 import orjson
-import yaml
 from aiohttp import web
 from cryptography import x509
 
-from cp.api.body import check_document
+from cp.api.body import check_document, parse_yaml
 from cp.bootstrap_config import ADMIN_SOCKET, SOCKET_PATH_MAX, Admin, Parameters, build, to_yaml
 from cp.limits import BODY_BYTES_MAX
 from cp.problems import Problem
@@ -155,7 +154,7 @@ class Bootstrap:
     async def handle(self, request: web.Request) -> web.Response:
         """The HTTP handler."""
         try:
-            answer = self.answer(_decode(await _body(request)))
+            answer = await self.answer(_decode(await _body(request)))
         except BootstrapError as error:
             return web.Response(status=error.status, text=error.text)
         text = to_yaml(answer.config)
@@ -165,7 +164,7 @@ class Bootstrap:
         body = {"bootstrap": encoded, "kumaSidecarConfiguration": answer.sidecar}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
-    def answer(self, request: BootstrapRequest) -> Answer:
+    async def answer(self, request: BootstrapRequest) -> Answer:
         """The bootstrap for a request. Raises BootstrapError."""
         proxy_type = request.proxy_type or "dataplane"
         if proxy_type not in KINDS:
@@ -173,7 +172,7 @@ class Bootstrap:
                 422, f"unknown proxy type {proxy_type!r}; it must be one of {', '.join(KINDS)}"
             )
         self._require_token(request, proxy_type)
-        resource = self._resource(request, proxy_type)
+        resource = await self._resource(request, proxy_type)
         admin_port = self._admin_port(resource)
         addresses = self._addresses(request)
         networking = resource.spec.networking
@@ -210,11 +209,11 @@ class Bootstrap:
         if required and not given:
             raise BootstrapError(422, TOKEN_REQUIRED)
 
-    def _resource(self, request: BootstrapRequest, proxy_type: str) -> Resource:
+    async def _resource(self, request: BootstrapRequest, proxy_type: str) -> Resource:
         kind = KINDS[proxy_type]
         mesh = (request.mesh or "default") if proxy_type == "dataplane" else ""
         if request.dataplane_resource:
-            return _validated(_document(request.dataplane_resource), kind, request.mesh, request.name)
+            return _validated(await _document(request.dataplane_resource), kind, request.mesh, request.name)
         if not request.name:
             raise BootstrapError(422, "name: cannot be empty")
         resource = self._find(kind, mesh, request.name)
@@ -294,20 +293,17 @@ def _decode(body: bytes) -> BootstrapRequest:
         raise BootstrapError(422, f"the request is not understood: {error}") from None
 
 
-def _document(text: str) -> dict[str, Any]:
-    """The Dataplane that a proxy brings: JSON, or YAML without aliases."""
+async def _document(text: str) -> dict[str, Any]:
+    """The Dataplane that a proxy brings, as JSON or YAML."""
     try:
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-                raise BootstrapError(422, "dataplaneResource: YAML aliases are not accepted") from None
-            document = yaml.safe_load(text)
+            documents = await parse_yaml(text.encode())
+            document = documents[0] if len(documents) == 1 else documents
         check_document(document)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise BootstrapError(422, f"dataplaneResource: is neither JSON nor YAML: {error}") from None
     except Problem as problem:
-        raise BootstrapError(422, f"dataplaneResource: {problem.detail}") from None
+        raise BootstrapError(422, f"dataplaneResource: {problem.detail.removeprefix('the body ')}") from None
     if not isinstance(document, dict):
         raise BootstrapError(422, "dataplaneResource: must be an object")
     return document

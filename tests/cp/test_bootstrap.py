@@ -223,8 +223,11 @@ async def test_an_invalid_dataplane_is_refused_with_its_faults(settings: Setting
     ("changes", "reason"),
     [
         ({"proxyType": "sidecar"}, "unknown proxy type 'sidecar'"),
-        ({"dataplaneResource": "]["}, "neither JSON nor YAML"),
-        ({"dataplaneResource": "a: &x [1]\nb: *x"}, "aliases"),
+        ({"dataplaneResource": "]["}, "dataplaneResource: is not YAML"),
+        ({"dataplaneResource": "a: &x [*x]"}, "nests deeper"),
+        ({"dataplaneResource": "a: 1\n---\nb: 2"}, "must be an object"),
+        ({"dataplaneResource": "[" + "1," * 500_000 + "1]"}, "more than 200000 values"),
+        ({"dataplaneResource": "{a: [" + "1," * 450_000 + "1]}"}, "more than 400000 values"),
         ({"dataplaneResource": "[1]"}, "must be an object"),
         ({"dataplaneResource": '{"type": "Nothing"}'}, "Nothing"),
         ({"dataplaneResource": "", "name": ""}, "name: cannot be empty"),
