@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from xds.limits import LET_IN_AT_ONCE
+
 
 @dataclass(slots=True)
 class Bucket:
@@ -85,12 +87,16 @@ class Gate:
         await turn
 
     def _let_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let in as many as there are tokens for, and come back for the others."""
-        while (queue := self._next()) is not None and self._bucket.take(self._clock()):
+        """Let in as many as there are tokens for, a few in each turn of the loop, and come back for the others."""
+        if self._timer is not None:
+            return
+        for _ in range(LET_IN_AT_ONCE):
+            queue = self._next()
+            if queue is None or not self._bucket.take(self._clock()):
+                break
             queue.popleft().set_result(None)
-        if queue is not None and self._timer is None:
-            wait = self._bucket.wait(self._clock())
-            self._timer = loop.call_later(wait, self._on_time, loop)
+        if self._next() is not None:
+            self._timer = loop.call_later(self._bucket.wait(self._clock()), self._on_time, loop)
 
     def _on_time(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -49,6 +49,10 @@ CLIENT_PING_INTERVAL_MIN_S = 1.0
 # truncates at about this length.
 ERROR_CHARS_MAX = 4096
 
+# Streams that are let in in one turn of the loop, at some milliseconds of work each. A loop that falls behind
+# finds a burst of tokens after each turn, and would never get out of turns as long as a whole burst.
+LET_IN_AT_ONCE = 8
+
 # Streams that are sent a change in one turn of the loop, at 0.1 to 0.3 ms each, and as much again to write it
 # and to read the answer: of those who ask in that turn, and of those who had to wait. A few milliseconds each.
 SENT_AT_ONCE = 32

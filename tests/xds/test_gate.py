@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds.gate import Bucket, Gate
+from xds.limits import LET_IN_AT_ONCE
 
 FAST = 2_000.0  # tokens a second: a test waits half a millisecond for each
 
@@ -96,3 +97,28 @@ async def test_a_gate_without_a_rate_lets_everybody_in_at_once() -> None:
     for number in range(100):
         await arrivals.come(str(number), resumed=bool(number % 2))
     assert len(arrivals.entered) == 100
+
+
+async def test_a_loop_that_fell_behind_lets_in_a_few_in_each_turn() -> None:
+    now = 0.0
+    gate, entered = Gate(rate=1000.0, burst=100, clock=lambda: now), []
+
+    async def enter(number: int) -> None:
+        await gate.enter(resumed=False)
+        entered.append(number)
+
+    for _ in range(100):
+        await gate.enter(resumed=True)
+    tasks = [asyncio.create_task(enter(number)) for number in range(50)]
+    await asyncio.sleep(0)
+    assert len(gate) == 50
+    now = 100.0  # a burst of tokens
+    steps, before = [], 0
+    async with asyncio.timeout(60):
+        while len(entered) < 50:
+            await asyncio.sleep(0)
+            steps.append(len(entered) - before)
+            before = len(entered)
+    await asyncio.gather(*tasks)
+    assert max(steps) == LET_IN_AT_ONCE
+    assert entered == list(range(50))
