@@ -234,7 +234,18 @@ class Replica:
         self.kick()
 
     def frame(self, peer: str, value: Value) -> None:
-        """One value from a peer: a Raft message is a map, everything else a tuple with its name first."""
+        """One value from a peer: a Raft message is a map, everything else a tuple with its name first.
+
+        Raises FrameError when no peer of ours can have sent it. What else goes wrong is our own fault.
+        """
+        try:
+            self._frame(peer, value)
+        except FrameError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in a turn
+            self.fail(error)
+
+    def _frame(self, peer: str, value: Value) -> None:
         if isinstance(value, dict):
             self._raft_message(peer, value)
         elif isinstance(value, tuple) and value and isinstance(value[0], str):

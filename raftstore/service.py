@@ -238,7 +238,15 @@ class Connection(asyncio.Protocol):
             raise FrameError("too many requests without an answer")
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        """Whoever waits for an answer that will not come learns it by the end of the connection."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a worker's connection is closed: %r", error, exc_info=error)
+            self.close()
 
 
 def _bind(path: Path) -> socket.socket:

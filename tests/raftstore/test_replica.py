@@ -185,6 +185,15 @@ async def test_an_unexpected_error_of_the_timer_ends_it_too(tmp_path: Path) -> N
     await replica.close()
 
 
+async def test_an_unexpected_error_over_a_frame_ends_it_too(three: Replicas) -> None:
+    """The link alone would end, and come back, and end."""
+    follower = (await three.followers())[0]
+    follower.node.guard = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        async with asyncio.timeout(DEADLINE_S):
+            await follower.failed
+
+
 async def test_where_every_pass_of_the_loop_is_slow_there_are_turns_all_the_same(tmp_path: Path) -> None:
     """A follower that reads what it was owed is such a place, and so is a machine with too much to do."""
     one = Replicas(tmp_path, 1, election_timeout_min_s=20.0, election_timeout_max_s=40.0)

@@ -21,7 +21,7 @@ from raftstore.service import Service
 from raftstore.settings import StoreConfig
 from raftstore.transport import AddressInUse
 from raftstore.types import Bookmark, Commit, FeedItem, SnapshotEnd, SnapshotStart
-from tests.raftstore.replicas import put, read, until
+from tests.raftstore.replicas import DEADLINE_S, put, read, until
 
 
 class Served:
@@ -211,3 +211,17 @@ async def test_a_commit_is_encoded_once_for_all_who_read_it(served: Served) -> N
     for asked in ((1, first), (0, other), (0, first)):
         again = served.service.item_frame(*asked)
         assert again is not frame and (again == frame) == (asked == (0, first))
+
+
+async def test_a_request_that_fails_unexpectedly_ends_its_connection(served: Served) -> None:
+    """Else whoever asked would wait for ever."""
+    await served.client.submit(put("a"))
+    replica = served.embedded.replica
+    machine, replica.machine = replica.machine, None  # type: ignore[assignment]
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(Unavailable):
+                [_ async for _ in served.client.backup()]
+    finally:
+        replica.machine = machine
+    assert (await served.client.status()).leader == "n1"
