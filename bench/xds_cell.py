@@ -28,6 +28,7 @@ from bench.bench_derive import MESH
 from bench.envoys import FEATURES, open_many_files
 from bench.harness import percentile
 from bench.meshes import JOINING, Mesh
+from cp.collector import resident_bytes, tame
 from xds.config.limits import LINGER_S
 from xds.config.source import Source
 from xds.effects import Acked, Effect, Nacked, Send
@@ -121,6 +122,7 @@ class Cell:
 
     async def run(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
+        tame(loop)
         self.authority = Authority()
         self.source = Source(
             self.mesh.view,
@@ -258,11 +260,6 @@ async def start_load(port: int, prefix: str, *arguments: str) -> Process:
 def tell(load: Process, command: str) -> None:
     assert load.stdin is not None
     load.stdin.write(command.encode() + b"\n")
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
 
 
 if __name__ == "__main__":

@@ -57,9 +57,11 @@ async def _run(role: str, settings: ChildSettings) -> None:
 
 async def _serve_worker(settings: ChildSettings, number: int, stop: asyncio.Event) -> None:
     """Run one worker process until told to stop. Raises Unusable."""
+    from cp.collector import tame
     from cp.worker import Worker, run_until
     from raftstore.client import SocketStore
 
+    tame(asyncio.get_running_loop())
     store = SocketStore(settings.store_socket)
     worker = Worker(settings.config, store, number=number, shared_ports=settings.config.workers > 1)
     unix_sockets = [settings.worker_socket(n) for n in range(settings.config.workers)]

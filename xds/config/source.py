@@ -65,6 +65,7 @@ class Stream:
         if self.open:
             self.open = False
             self._source.leave(self)
+            self.on_change = lambda deltas: None  # or server and source would hold one another
 
 
 class Source:
@@ -164,6 +165,8 @@ class Source:
         for query in list(proxy.groups):
             self._leave_group(proxy, query)
         self._set_identities(proxy, ())
+        proxy.own.users.clear()
+        proxy.secrets.users.clear()
         self._schedule()
 
     # --- looking ---------------------------------------------------------------------------------
