@@ -64,6 +64,10 @@ class Owner(Protocol):
         """All frames that had arrived are delivered."""
         ...
 
+    def fail(self, error: BaseException) -> None:
+        """A task of the transport ended over what must not happen: links would come back no more."""
+        ...
+
 
 class Link(asyncio.Protocol):
     """One TLS connection, from its first byte to its end."""
@@ -219,6 +223,7 @@ class Transport:
         for peer in self._addresses:
             if self._me.node_id > peer and peer not in self._dialling:
                 self._dialling[peer] = self._loop.create_task(self._dial(peer))
+                self._dialling[peer].add_done_callback(self._ended)
 
     # --- sending --------------------------------------------------------------------------
 
@@ -323,7 +328,14 @@ class Transport:
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a task of the transport failed: %r", error, exc_info=error)
+            self.owner.fail(error)
 
     async def _accept(self, listening: socket.socket) -> None:
         while True:
@@ -348,7 +360,7 @@ class Transport:
             await self._loop.connect_accepted_socket(
                 lambda: link, sock, ssl=self._tls.server, ssl_handshake_timeout=limits.HANDSHAKE_S
             )
-        except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
+        except Exception as error:  # noqa: BLE001 - whatever a stranger made of a handshake
             sock.close()
             self.refused(where, f"refused peer at {where}", _reason(error))
         finally:

@@ -32,6 +32,7 @@ class Recorder:
         self.down: list[str] = []
         self.got: list[tuple[str, Value]] = []
         self.batches = 0
+        self.failures: list[BaseException] = []
 
     def peer_up(self, peer: str) -> None:
         self.up.append(peer)
@@ -46,6 +47,9 @@ class Recorder:
 
     def batch_end(self) -> None:
         self.batches += 1
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(error)
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -333,6 +337,14 @@ async def test_who_is_reset_right_after_the_handshake_dials_again(net: Net) -> N
     with Resetting(load_tls(net.root, "a").server) as a:
         b.set_peers({"a": ("127.0.0.1", a.port)})
         await until(lambda: a.connections >= 3, "b has come three times")
+
+
+async def test_a_task_that_ends_over_the_unexpected_is_told(net: Net) -> None:
+    """A replica that does not dial any more only seems to live."""
+    b = await net.add("b")
+    b.set_peers({"a": None})  # type: ignore[dict-item]
+    await until(lambda: net.owners["b"].failures, "the owner is told")
+    assert isinstance(net.owners["b"].failures[0], TypeError)
 
 
 async def test_a_peer_that_is_removed_is_cut(net: Net) -> None:
