@@ -90,5 +90,7 @@ RESTART_BACKOFF_S_MAX = 10.0
 HEALTHY_AFTER_S = 30.0
 STOP_TIMEOUT_S = 10.0
 FEED_RETRY_S_MAX = 2.0
+# Following the feed without a turn for anything else.
+FOLD_S_MAX = 0.005
 # A replica that joins asks so often whether it belongs to the cluster by now.
 CATCH_UP_RETRY_S = 0.2

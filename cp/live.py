@@ -22,7 +22,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from cp.history import History
-from cp.limits import CATCH_UP_RETRY_S, FEED_RETRY_S_MAX, INDEX_WAIT_S
+from cp.limits import CATCH_UP_RETRY_S, FEED_RETRY_S_MAX, FOLD_S_MAX, INDEX_WAIT_S
 from cp.metrics import Metrics
 from mesh.codec import decode_value
 from mesh.errors import BadRequest
@@ -143,12 +143,13 @@ class LiveView:
 
     async def run(self) -> None:
         """Follow the feed until cancelled, over any break of it."""
-        pause_s = 0.0
+        pause_s = turned_at = 0.0
         while True:
             before = self.index
             try:
                 async for item in self._store.feed(self._wanted()):
                     self.fold(item)
+                    turned_at = await self._let_others(turned_at)
             except Compacted as error:
                 log.warning("the feed is compacted: %s; taking a snapshot", error)
                 self.ready = False
@@ -159,6 +160,15 @@ class LiveView:
                 self._metrics.feed_reconnects.inc()
             pause_s = 0.05 if self.index > before else min(max(pause_s * 2, 0.05), FEED_RETRY_S_MAX)
             await asyncio.sleep(pause_s)
+
+    async def _let_others(self, turned_at: float) -> float:
+        """A feed that has more and more at hand never waits: let requests be answered in between, and let what
+        follows the view take up many commits at once. turned_at, returned: when the loop last had its turn."""
+        loop = asyncio.get_running_loop()
+        if loop.time() - turned_at < FOLD_S_MAX:
+            return turned_at
+        await asyncio.sleep(0)
+        return loop.time()
 
     def _wanted(self) -> int | None:
         """Where the feed is to begin. The past is asked for once: later it would turn the view back."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
@@ -18,6 +20,7 @@ from raftstore.types import (
     Commit,
     Delete,
     Event,
+    FeedItem,
     Key,
     Op,
     Put,
@@ -228,3 +231,40 @@ async def test_what_is_told_at_the_end_of_a_replay_is_what_a_snapshot_tells() ->
     assert await live.wait_for(1, 60.0)
     following.cancel()
     assert heard == [View.empty().with_changes(1, [(r.key, r) for r in live.view])[1]]
+
+
+class _Endless(MemoryStore):
+    """A feed that has the next of very many commits always at hand, until it was told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.stop = 0, False
+
+    async def feed(self, after: int | None = None) -> AsyncIterator[FeedItem]:
+        yield SnapshotStart(1, 0)
+        yield SnapshotEnd(1)
+        yield Bookmark(1)
+        while not self.stop and self.last < 20_000:
+            self.last = max(self.last, 1) + 1
+            yield Commit(self.last, (put(self.last, f"m{self.last % 10}"),))
+        await asyncio.Event().wait()
+
+
+async def test_who_follows_a_feed_that_never_waits_lets_others_have_their_turn() -> None:
+    store = _Endless()
+    live = LiveView(store)
+    task = asyncio.create_task(live.run())
+    turns: list[int] = []
+    try:
+        async with asyncio.timeout(60):
+            while len(turns) < 20:
+                await asyncio.sleep(0)
+                turns.append(live.index)
+            store.stop = True
+            assert await live.wait_for(store.last, 60)
+    finally:
+        store.stop = True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert turns[-1] > turns[0], "it goes on meanwhile"
+    assert any(later - earlier > 1 for earlier, later in pairwise(turns)), "and takes several at once"

@@ -203,7 +203,10 @@ class Source:
         self.engine.begin(view, changes)
         for key in changes.keys:
             self._first.update((proxy.query, None) for proxy in self._by_dataplane.get(key, ()))
-        self._turn()
+        if (
+            not self._turn_waits
+        ):  # else what waits takes up this change, too: many at once cost as much as one
+            self._turn()
 
     @property
     def settled(self) -> bool:

@@ -219,6 +219,36 @@ def test_the_own_change_of_a_proxy_comes_before_a_change_of_the_mesh() -> None:
     assert world.source.settled
 
 
+def test_what_changes_again_before_the_turn_comes_is_derived_once() -> None:
+    """A worker that falls behind takes up many commits with one turn, or it would never catch up."""
+    turns: list[Callable[[], None]] = []
+    world = World(mesh(), WEB, BACKEND_1, later=turns.append)
+    web = Follower(world.source, "web")
+    while turns:
+        turns.pop(0)()
+    seconds = range(1, 50)
+
+    def put(second: int) -> None:
+        conf = {"targetRef": {"kind": "Mesh"}, "default": {"connectionTimeout": f"{second}s"}}
+        world.put(*(policy("MeshTimeout", f"t-{n}", to=[conf]) for n in range(9)))
+
+    world.source.engine.runs.clear()
+    put(seconds[0])
+    while turns:
+        turns.pop(0)()
+    alone = world.source.engine.runs.total()
+    world.source.engine.runs.clear()
+    for second in seconds[1:]:
+        put(second)
+    assert len(turns) <= 1
+    while turns:
+        turns.pop(0)()
+    assert world.source.engine.runs.total() < 3 * alone
+    assert world.source.settled
+    timeouts = {each["connectTimeout"] for each in web.json(CLUSTER).values() if "connectTimeout" in each}
+    assert "49s" in timeouts
+
+
 def test_what_no_proxy_needs_is_forgotten() -> None:
     world = World(mesh(), WEB, BACKEND_1)
     first, second = Follower(world.source, "web"), Follower(world.source, "web")
