@@ -203,9 +203,7 @@ class Source:
         self.engine.begin(view, changes)
         for key in changes.keys:
             self._first.update((proxy.query, None) for proxy in self._by_dataplane.get(key, ()))
-        if (
-            not self._turn_waits
-        ):  # else what waits takes up this change, too: many at once cost as much as one
+        if not self._turn_waits:  # which would take up this change, too: many cost as much as one
             self._turn()
 
     @property
